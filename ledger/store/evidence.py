@@ -1,0 +1,183 @@
+"""The typed statements on evidence: checkpoints, tiles, cosignatures; and on the two sealed lists.
+
+Rules: rows are only added. Storing the same checkpoint or tile again is harmless (a signer that restarts
+re-releases the same bytes); a different one for the same place is the sign of a fork and is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+from psycopg.types.json import Jsonb
+
+from ledger.store.errors import EvidenceConflict
+from ledger.store.rows import CheckpointRow, TileRow
+from ledger.store.sql import SQL
+
+Conn = Connection[TupleRow]
+
+REPLACEMENT = "\ufffd"
+"""What stands in the refusal list for characters that PostgreSQL cannot hold (NUL, lone surrogates)."""
+
+
+def insert_checkpoint(conn: Conn, study: str, checkpoint: CheckpointRow) -> bool:
+    """Stores a checkpoint; False when it is there. Raises EvidenceConflict when one of this size with
+    another root or note is there."""
+    values = {
+        "study": study,
+        "size": checkpoint.size,
+        "root": checkpoint.root,
+        "note": checkpoint.note,
+        "signed_at": checkpoint.signed_at,
+    }
+    if conn.execute(SQL["insert_checkpoint"], values).rowcount == 1:
+        return True
+    stored = checkpoint_at(conn, study, checkpoint.size)
+    if stored is None or (stored.root, stored.note) != (checkpoint.root, checkpoint.note):
+        raise EvidenceConflict(f"checkpoint of {study} at size {checkpoint.size}")
+    return False
+
+
+def latest_checkpoint(conn: Conn, study: str) -> CheckpointRow | None:
+    """The checkpoint of the greatest size, or None before the first."""
+    return _checkpoint(conn, "latest_checkpoint", {"study": study})
+
+
+def checkpoint_at(conn: Conn, study: str, size: int) -> CheckpointRow | None:
+    """The checkpoint of exactly this size, or None."""
+    return _checkpoint(conn, "checkpoint_at", {"study": study, "size": size})
+
+
+def checkpoint_covering(conn: Conn, study: str, idx: int) -> CheckpointRow | None:
+    """The smallest checkpoint with size > idx, or None while the event is not under a checkpoint."""
+    return _checkpoint(conn, "checkpoint_covering", {"study": study, "idx": idx})
+
+
+def insert_tiles(conn: Conn, study: str, tiles: Sequence[TileRow]) -> None:
+    """Stores full tiles; those that are there are left. Raises EvidenceConflict when one differs."""
+    values = {
+        "study": study,
+        "level": [tile.level for tile in tiles],
+        "n": [tile.n for tile in tiles],
+        "hashes": [tile.hashes for tile in tiles],
+    }
+    conn.execute(SQL["insert_tiles"], values)
+    differing = conn.execute(SQL["differing_tiles"], values).fetchall()
+    if differing:
+        raise EvidenceConflict(f"tiles of {study} (level, number): {differing}")
+
+
+def read_tile(conn: Conn, study: str, level: int, n: int) -> bytes | None:
+    """The 8,192 bytes of a full tile, or None while it is not full."""
+    values = {"study": study, "level": level, "n": n}
+    row = conn.execute(SQL["read_tile"], values, binary=True).fetchone()
+    return row[0] if row else None
+
+
+def insert_cosignature(
+    conn: Conn, study: str, size: int, witness: str, line: str, received_at: datetime
+) -> bool:
+    """Stores a witness's signature line under a checkpoint; False when this witness's is there."""
+    values = {"study": study, "size": size, "witness": witness, "line": line, "received_at": received_at}
+    return conn.execute(SQL["insert_cosignature"], values).rowcount == 1
+
+
+def select_cosignatures(conn: Conn, study: str, size: int) -> dict[str, str]:
+    """The signature line of each witness under this checkpoint."""
+    values = {"study": study, "size": size}
+    return dict(conn.execute(SQL["select_cosignatures"], values).fetchall())
+
+
+def insert_refusal(
+    conn: Conn,
+    *,
+    study: str | None,
+    at: datetime,
+    rule: str,
+    status: int,
+    because: Any,
+    jti: str | None,
+    iss: str | None,
+    statement: bytes,
+) -> int:
+    """Keeps a refused statement as received and returns its number in the list.
+
+    What was refused may be anything: text that PostgreSQL cannot hold is stored with a replacement
+    character; `statement` itself is bytes and stays exact, with its SHA-256 beside it.
+    """
+    values = {
+        "study": storable(study),
+        "at": at,
+        "rule": storable(rule),
+        "status": status,
+        "because": Jsonb(storable(because)),
+        "jti": storable(jti),
+        "iss": storable(iss),
+        "statement": statement,
+        "digest": hashlib.sha256(statement).digest(),
+    }
+    [(refused_id,)] = conn.execute(SQL["insert_refusal"], values).fetchall()
+    return int(refused_id)
+
+
+def insert_access(
+    conn: Conn,
+    *,
+    study: str | None,
+    at: datetime,
+    actor: str,
+    role: str,
+    action: str,
+    target: str,
+    details: Any,
+) -> int:
+    """Notes an access (reading, exporting, signing in) and returns its number in the list."""
+    values = {
+        "study": storable(study),
+        "at": at,
+        "actor": storable(actor),
+        "role": storable(role),
+        "action": storable(action),
+        "target": storable(target),
+        "details": Jsonb(storable(details)),
+    }
+    [(access_id,)] = conn.execute(SQL["insert_access"], values).fetchall()
+    return int(access_id)
+
+
+def storable(value: Any) -> Any:
+    """The JSON value with every character replaced that PostgreSQL's text cannot hold."""
+    if isinstance(value, str):
+        text = value.replace("\x00", REPLACEMENT)
+        return "".join(REPLACEMENT if "\ud800" <= c <= "\udfff" else c for c in text)
+    if isinstance(value, dict):
+        return {storable(str(key)): storable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(one) for one in value]
+    return value
+
+
+def _checkpoint(conn: Conn, name: str, values: dict[str, Any]) -> CheckpointRow | None:
+    row = conn.execute(SQL[name], values, binary=True).fetchone()
+    return CheckpointRow(*row) if row else None
+
+
+def count_refusals(conn: Conn, study: str) -> int:
+    """How many statements of a study were refused."""
+    [(count,)] = conn.execute(SQL["count_refusals"], {"study": study}).fetchall()
+    return int(count)
+
+
+def select_refusals(conn: Conn, study: str, after: int, limit: int) -> list[dict[str, Any]]:
+    """Refused statements in order: number, time, rule, status, problem, event id, actor, digest (hex)."""
+    names = ("refusal", "at", "rule", "status", "problem", "jti", "iss", "digest")
+    rows = conn.execute(SQL["select_refusals"], {"study": study, "after": after, "limit": limit})
+    found = [dict(zip(names, row, strict=True)) for row in rows]
+    for one in found:
+        one["at"], one["digest"] = one["at"].isoformat(), one["digest"].hex()
+    return found

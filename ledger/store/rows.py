@@ -1,0 +1,75 @@
+"""The rows of the store as the code sees them: plain values, no behaviour, no database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a study's ledger stands: `size` events, the peaks of its Merkle tree concatenated (32 bytes
+    each), its root (32 bytes), and the last event's `recorded_at` ("" while there is none)."""
+
+    size: int
+    frontier: bytes
+    root: bytes
+    last_recorded_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event as stored. `jwt` is the ASCII text as received; `recorded_at` has 27 characters,
+    `YYYY-MM-DDTHH:MM:SS.ffffffZ`; `leaf_hash` 32 bytes; `jti` is a lowercase UUID; `disclosures` are
+    base64url texts, fewer than were received once some have been redacted."""
+
+    idx: int
+    originator_id: UUID
+    originator_version: int
+    topic: str
+    jwt: str
+    disclosures: tuple[str, ...]
+    jti: str
+    kid: str
+    recorded_at: str
+    leaf_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KnownEvent:
+    """An event id that the study already has: its index, and the SHA-256 (32 bytes) of the stored JWT, by
+    which a repeat is told from a different statement."""
+
+    idx: int
+    jwt_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AppendStart:
+    """What the writer learns when it takes the head's lock: the head, which of the event ids it was about
+    to append are known, and the database's clock (UTC) after the lock was taken."""
+
+    head: Head
+    known: dict[str, KnownEvent]
+    database_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRow:
+    """A signed checkpoint: the tree of the first `size` events has `root` (32 bytes); `note` is the signed
+    note's exact text; `signed_at` is aware."""
+
+    size: int
+    root: bytes
+    note: str
+    signed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TileRow:
+    """A full tile: 256 hashes of 32 bytes, the n-th of its level."""
+
+    level: int
+    n: int
+    hashes: bytes

@@ -1,0 +1,1 @@
+"""The schema, one step per file, applied in the order of the names and never edited afterwards."""

@@ -1,0 +1,301 @@
+-- Every statement of the store. Form: see __init__.py.
+
+-- begin_append --
+-- Opens the writer's transaction: each statement then sees what was committed before it.
+BEGIN ISOLATION LEVEL READ COMMITTED
+
+-- commit --
+-- Makes the writer's batch durable.
+COMMIT
+
+-- begin_snapshot --
+-- Opens a reader's transaction in which every statement sees the same moment.
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY
+
+-- clock --
+-- Returns the database's clock at this moment, to be compared with the writer's own.
+SELECT clock_timestamp()
+
+-- create_study --
+-- Makes a study's partition and head; true when it was made now, false when it was there.
+SELECT ledger.create_study(%(study)s, %(origin)s)
+
+-- select_studies --
+-- Returns all studies with their origins, in order of their identifiers.
+SELECT study_id, origin FROM ledger.studies ORDER BY study_id
+
+-- lock_head --
+-- Locks a study's head until the end of the transaction, which orders all writers of the study.
+SELECT size, frontier, root, last_recorded_at FROM ledger.heads WHERE study_id = %(study)s FOR UPDATE
+
+-- read_head --
+-- Returns a study's head as last committed.
+SELECT size, frontier, root, last_recorded_at FROM ledger.heads WHERE study_id = %(study)s
+
+-- store_head --
+-- Moves a study's head to the events that this transaction has inserted.
+UPDATE ledger.heads
+SET size = %(size)s, frontier = %(frontier)s, root = %(root)s, last_recorded_at = %(last_recorded_at)s
+WHERE study_id = %(study)s
+
+-- known_jtis --
+-- Returns, of the given event ids, those the study has: index and SHA-256 of the stored JWT.
+SELECT jti::text, idx, sha256(state) FROM ledger.events
+WHERE study_id = %(study)s AND jti = ANY (%(jtis)s::uuid[])
+
+-- insert_events --
+-- Inserts a batch of events; the disclosures of one event come joined by '~', which none can contain.
+INSERT INTO ledger.events (study_id, idx, originator_id, originator_version, topic, state, disclosures,
+                           jti, kid, recorded_at, leaf_hash)
+SELECT %(study)s, e.idx, e.originator_id, e.originator_version, e.topic, e.state,
+       string_to_array(e.disclosures, '~'), e.jti, e.kid, e.recorded_at, e.leaf_hash
+FROM unnest(%(idx)b::bigint[], %(originator_id)b::uuid[], %(originator_version)b::bigint[],
+            %(topic)b::text[], %(state)b::bytea[], %(disclosures)b::text[], %(jti)b::uuid[],
+            %(kid)b::text[], %(recorded_at)b::text[], %(leaf_hash)b::bytea[])
+    AS e (idx, originator_id, originator_version, topic, state, disclosures, jti, kid, recorded_at, leaf_hash)
+
+-- select_events --
+-- Returns events of a study in order of their index, from one index to below another.
+SELECT idx, originator_id, originator_version, topic, state, disclosures, jti::text, kid, recorded_at, leaf_hash
+FROM ledger.events
+WHERE study_id = %(study)s AND idx >= %(start)s AND idx < %(stop)s
+ORDER BY idx LIMIT %(limit)s
+
+-- select_events_by_topic --
+-- The same for some topics only, each read from its own range of the index, however rare it is.
+SELECT e.* FROM unnest(%(topics)s::text[]) AS wanted (topic) CROSS JOIN LATERAL (
+    SELECT idx, originator_id, originator_version, topic, state, disclosures, jti::text, kid, recorded_at,
+           leaf_hash
+    FROM ledger.events
+    WHERE study_id = %(study)s AND topic = wanted.topic AND idx >= %(start)s AND idx < %(stop)s
+    ORDER BY idx LIMIT %(limit)s
+) AS e
+ORDER BY e.idx LIMIT %(limit)s
+
+-- select_events_by_originator --
+-- The same for one originator only, and for some topics only where they are given.
+SELECT idx, originator_id, originator_version, topic, state, disclosures, jti::text, kid, recorded_at, leaf_hash
+FROM ledger.events
+WHERE study_id = %(study)s AND originator_id = %(originator_id)s AND idx >= %(start)s AND idx < %(stop)s
+  AND (%(topics)s::text[] IS NULL OR topic = ANY (%(topics)s::text[]))
+ORDER BY originator_version LIMIT %(limit)s
+
+-- select_aggregate --
+-- Returns the events of one originator in order of their version, after one and up to another.
+SELECT idx, originator_id, originator_version, topic, state, disclosures, jti::text, kid, recorded_at, leaf_hash
+FROM ledger.events
+WHERE study_id = %(study)s AND originator_id = %(originator_id)s
+  AND originator_version > %(after)s AND originator_version <= %(upto)s
+ORDER BY originator_version
+
+-- latest_versions --
+-- Returns the last version of each of the given originators that has events.
+SELECT o.originator_id, latest.originator_version
+FROM unnest(%(originator_ids)s::uuid[]) AS o (originator_id) CROSS JOIN LATERAL (
+    SELECT originator_version FROM ledger.events AS e
+    WHERE e.study_id = %(study)s AND e.originator_id = o.originator_id
+    ORDER BY originator_version DESC LIMIT 1
+) AS latest
+
+-- find_event --
+-- Returns the event with this id, if the study has it.
+SELECT idx, originator_id, originator_version, topic, state, disclosures, jti::text, kid, recorded_at, leaf_hash
+FROM ledger.events
+WHERE study_id = %(study)s AND jti = %(jti)s
+
+-- leaf_hashes --
+-- Returns the leaf hashes of a range of indexes, in order.
+SELECT leaf_hash FROM ledger.events
+WHERE study_id = %(study)s AND idx >= %(start)s AND idx < %(stop)s
+ORDER BY idx
+
+-- redact --
+-- Keeps, of an event's disclosures, only those listed; returns how many it removed.
+SELECT ledger.redact(%(study)s, %(idx)s, %(keep)s)
+
+-- insert_checkpoint --
+-- Stores a signed checkpoint unless one of this size is there.
+INSERT INTO ledger.checkpoints (study_id, size, root, note, signed_at)
+VALUES (%(study)s, %(size)s, %(root)s, %(note)s, %(signed_at)s)
+ON CONFLICT (study_id, size) DO NOTHING
+
+-- latest_checkpoint --
+-- Returns the checkpoint of the greatest size.
+SELECT size, root, note, signed_at FROM ledger.checkpoints
+WHERE study_id = %(study)s ORDER BY size DESC LIMIT 1
+
+-- checkpoint_at --
+-- Returns the checkpoint of exactly this size.
+SELECT size, root, note, signed_at FROM ledger.checkpoints
+WHERE study_id = %(study)s AND size = %(size)s
+
+-- checkpoint_covering --
+-- Returns the smallest checkpoint that contains this index.
+SELECT size, root, note, signed_at FROM ledger.checkpoints
+WHERE study_id = %(study)s AND size > %(idx)s ORDER BY size LIMIT 1
+
+-- insert_tiles --
+-- Stores full tiles unless they are there.
+INSERT INTO ledger.tiles (study_id, level, n, hashes)
+SELECT %(study)s, t.level, t.n, t.hashes
+FROM unnest(%(level)b::int[], %(n)b::bigint[], %(hashes)b::bytea[]) AS t (level, n, hashes)
+ON CONFLICT (study_id, level, n) DO NOTHING
+
+-- differing_tiles --
+-- Returns, of the offered tiles, those that are stored with other hashes.
+SELECT t.level, t.n
+FROM unnest(%(level)b::int[], %(n)b::bigint[], %(hashes)b::bytea[]) AS t (level, n, hashes)
+JOIN ledger.tiles AS s ON s.study_id = %(study)s AND s.level = t.level AND s.n = t.n
+WHERE s.hashes <> t.hashes
+
+-- read_tile --
+-- Returns the 256 hashes of a full tile.
+SELECT hashes FROM ledger.tiles WHERE study_id = %(study)s AND level = %(level)s AND n = %(n)s
+
+-- insert_cosignature --
+-- Stores a witness's line under a checkpoint unless this witness's is there.
+INSERT INTO ledger.cosignatures (study_id, size, witness, line, received_at)
+VALUES (%(study)s, %(size)s, %(witness)s, %(line)s, %(received_at)s)
+ON CONFLICT (study_id, size, witness) DO NOTHING
+
+-- select_cosignatures --
+-- Returns the witnesses' lines under a checkpoint, in order of their names.
+SELECT witness, line FROM ledger.cosignatures
+WHERE study_id = %(study)s AND size = %(size)s ORDER BY witness
+
+-- insert_refusal --
+-- Keeps what was refused, as received, and returns its number.
+INSERT INTO ledger.refusals (study_id, at, rule, status, because, jti, iss, statement, digest)
+VALUES (%(study)s, %(at)s, %(rule)s, %(status)s, %(because)s, %(jti)s, %(iss)s, %(statement)s, %(digest)s)
+RETURNING refused_id
+
+-- insert_access --
+-- Notes who looked at or did what, outside the ledger's own events.
+INSERT INTO ledger.access_log (study_id, at, actor, role, action, target, details)
+VALUES (%(study)s, %(at)s, %(actor)s, %(role)s, %(action)s, %(target)s, %(details)s)
+RETURNING access_id
+
+-- notify --
+-- Tells whoever listens that a study has reached a size; a hint only, never the way to be sure.
+SELECT pg_notify('ledger', %(study)s || ':' || %(size)s::bigint)
+
+-- listen --
+-- Subscribes this connection to those hints.
+LISTEN ledger
+
+-- lock_migrations --
+-- Makes processes that start together migrate one after another.
+SELECT pg_advisory_xact_lock(7242017)
+
+-- lock_wait --
+-- Limits how long this transaction waits for a lock, in milliseconds.
+SELECT set_config('lock_timeout', %(milliseconds)s, true)
+
+-- create_migration_table --
+-- Makes the table of applied migrations in its own schema.
+CREATE SCHEMA IF NOT EXISTS migrations;
+CREATE TABLE IF NOT EXISTS migrations.applied (
+    name       text COLLATE "C" PRIMARY KEY,
+    sha256     text COLLATE "C" NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+)
+
+-- applied_migrations --
+-- Returns the applied migrations with their digests.
+SELECT name, sha256 FROM migrations.applied ORDER BY name
+
+-- note_migration --
+-- Notes that a migration has been applied.
+INSERT INTO migrations.applied (name, sha256) VALUES (%(name)s, %(sha256)s)
+
+-- embedded_database_exists --
+-- Tells whether the embedded server has been prepared; the database is made last.
+SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = 'ledger')
+
+-- embedded_logins --
+-- Gives the embedded server the two roles that log in.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'ledger_app') THEN
+        CREATE ROLE ledger_app;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'ledger_projector') THEN
+        CREATE ROLE ledger_projector;
+    END IF;
+    ALTER ROLE ledger_app LOGIN;
+    ALTER ROLE ledger_projector LOGIN;
+END
+$$
+
+-- embedded_database --
+-- Makes the embedded server's database.
+CREATE DATABASE ledger
+
+-- login_rights --
+-- Returns what the current login is and may become: each true answer but the first is too much.
+SELECT pg_has_role(session_user, 'ledger_app', 'MEMBER') AS is_app,
+       r.rolsuper AS is_superuser,
+       r.rolbypassrls OR r.rolreplication OR r.rolcreaterole OR r.rolcreatedb AS is_administrator,
+       pg_has_role(session_user, 'ledger_owner', 'MEMBER') AS is_owner,
+       pg_has_role(session_user, 'ledger_redactor', 'MEMBER') AS is_redactor
+FROM pg_catalog.pg_roles AS r WHERE r.rolname = session_user
+
+-- is_superuser --
+-- Tells whether the current login is a superuser, who holds every right whatever was granted.
+SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user
+
+-- existing_roles --
+-- Returns which of the ledger's roles the server has.
+SELECT rolname FROM pg_catalog.pg_roles
+WHERE rolname IN ('ledger_owner', 'ledger_redactor', 'ledger_app', 'ledger_projector', 'ledger_reader')
+
+-- excess_rights --
+-- Returns every right of the current login that would let the ledger be changed instead of added to.
+SELECT c.relname, r.privilege
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+CROSS JOIN (VALUES ('UPDATE'), ('DELETE'), ('TRUNCATE'), ('TRIGGER')) AS r (privilege)
+WHERE n.nspname = 'ledger' AND c.relkind IN ('r', 'p')
+  AND (has_table_privilege(c.oid, r.privilege)
+       OR (r.privilege = 'UPDATE' AND c.relname <> 'heads' AND has_any_column_privilege(c.oid, 'UPDATE')))
+ORDER BY c.relname, r.privilege
+
+-- needed_rights --
+-- Returns the rights that the current login needs and lacks.
+SELECT needed.relation, needed.privilege
+FROM (VALUES ('studies', 'SELECT'), ('events', 'SELECT'), ('events', 'INSERT'), ('heads', 'SELECT'),
+             ('checkpoints', 'SELECT'), ('checkpoints', 'INSERT'), ('tiles', 'SELECT'), ('tiles', 'INSERT'),
+             ('cosignatures', 'SELECT'), ('cosignatures', 'INSERT'), ('refusals', 'SELECT'),
+             ('refusals', 'INSERT'), ('access_log', 'SELECT'), ('access_log', 'INSERT'))
+    AS needed (relation, privilege)
+WHERE NOT has_table_privilege('ledger.' || needed.relation, needed.privilege)
+
+-- fences_down --
+-- Returns the tables of the ledger whose triggers are missing or switched off.
+SELECT c.relname
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = 'ledger' AND c.relkind IN ('r', 'p')
+  AND (SELECT count(*) FROM pg_catalog.pg_trigger AS t
+       WHERE t.tgrelid = c.oid AND t.tgenabled = 'A' AND t.tgfoid IN (
+           'ledger.refuse_change'::regproc, 'ledger.refuse_change_except_redaction'::regproc,
+           'ledger.check_head'::regproc))
+      < CASE WHEN c.relname = 'heads' THEN 2 WHEN c.relname ^@ 'events' THEN 3 ELSE 1 END
+ORDER BY c.relname
+
+-- unsafe_settings --
+-- Returns the settings under which an acknowledged event could be lost or read wrongly.
+SELECT name, setting FROM pg_catalog.pg_settings
+WHERE (name IN ('fsync', 'full_page_writes') AND setting <> 'on')
+   OR (name = 'synchronous_commit' AND setting IN ('off', 'local'))
+   OR (name = 'server_encoding' AND setting <> 'UTF8')
+ORDER BY name
+
+-- count_refusals --
+-- Counts a study's refused statements.
+SELECT count(*) FROM ledger.refusals WHERE study_id = %(study)s
+
+-- select_refusals --
+-- Returns a study's refused statements after a number of the list, oldest first, without their bytes.
+SELECT refused_id, at, rule, status, because, jti, iss, digest FROM ledger.refusals
+WHERE study_id = %(study)s AND refused_id > %(after)s ORDER BY refused_id LIMIT %(limit)s
