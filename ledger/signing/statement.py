@@ -248,7 +248,7 @@ def read_stored(jwt: str, disclosures: Iterable[str]) -> Statement:
         # One call for all parts: each was a complete JSON value when it was parsed.
         parts = [payload, *[disclosure.encode("ascii") for disclosure in received]]
         texts = [a2b_base64(part.translate(TO_STANDARD) + b"==") for part in parts]
-        claims, *fields = json.loads(b"[" + b",".join(texts) + b"]")
+        claims, *fields = json.loads((b"[" + b",".join(texts) + b"]").decode())
         content = {name: value for _, name, value in fields}
         if len(fields) != len(received) or len(content) != len(received) or type(claims) is not dict:
             raise ValueError("parts do not fit together")

@@ -15,6 +15,8 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
+from ledger.merkle.tiles import WIDTH, tile_root
+from ledger.merkle.tree import HASH_BYTES
 from ledger.store.errors import EvidenceConflict
 from ledger.store.rows import CheckpointRow, TileRow
 from ledger.store.sql import SQL
@@ -65,6 +67,7 @@ def insert_tiles(conn: Conn, study: str, tiles: Sequence[TileRow]) -> None:
         "level": [tile.level for tile in tiles],
         "n": [tile.n for tile in tiles],
         "hashes": [tile.hashes for tile in tiles],
+        "root": [tile_root(tile.hashes) if len(tile.hashes) == WIDTH * HASH_BYTES else b"" for tile in tiles],
     }
     conn.execute(SQL["insert_tiles"], values)
     differing = conn.execute(SQL["differing_tiles"], values).fetchall()
@@ -77,6 +80,12 @@ def read_tile(conn: Conn, study: str, level: int, n: int) -> bytes | None:
     values = {"study": study, "level": level, "n": n}
     row = conn.execute(SQL["read_tile"], values, binary=True).fetchone()
     return row[0] if row else None
+
+
+def tile_roots(conn: Conn, study: str, level: int, start: int, stop: int) -> list[bytes]:
+    """The roots of the full tiles of a level with start <= n < stop, in order; fewer while some are not full."""
+    values = {"study": study, "level": level, "start": start, "stop": stop}
+    return [root for (root,) in conn.execute(SQL["tile_roots"], values, binary=True)]
 
 
 def insert_cosignature(

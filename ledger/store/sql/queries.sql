@@ -136,9 +136,9 @@ WHERE study_id = %(study)s AND size > %(idx)s ORDER BY size LIMIT 1
 
 -- insert_tiles --
 -- Stores full tiles unless they are there.
-INSERT INTO ledger.tiles (study_id, level, n, hashes)
-SELECT %(study)s, t.level, t.n, t.hashes
-FROM unnest(%(level)b::int[], %(n)b::bigint[], %(hashes)b::bytea[]) AS t (level, n, hashes)
+INSERT INTO ledger.tiles (study_id, level, n, hashes, root)
+SELECT %(study)s, t.level, t.n, t.hashes, t.root
+FROM unnest(%(level)b::int[], %(n)b::bigint[], %(hashes)b::bytea[], %(root)b::bytea[]) AS t (level, n, hashes, root)
 ON CONFLICT (study_id, level, n) DO NOTHING
 
 -- differing_tiles --
@@ -151,6 +151,11 @@ WHERE s.hashes <> t.hashes
 -- read_tile --
 -- Returns the 256 hashes of a full tile.
 SELECT hashes FROM ledger.tiles WHERE study_id = %(study)s AND level = %(level)s AND n = %(n)s
+
+-- tile_roots --
+-- Returns the roots of full tiles of one level, in order.
+SELECT root FROM ledger.tiles
+WHERE study_id = %(study)s AND level = %(level)s AND n >= %(start)s AND n < %(stop)s ORDER BY n
 
 -- insert_cosignature --
 -- Stores a witness's line under a checkpoint unless this witness's is there.

@@ -310,7 +310,7 @@ def guarded(embedded_server: DatabaseUrls) -> object:
             append(connection, [event(0)])
             connection.execute(
                 f"""INSERT INTO ledger.checkpoints VALUES ('{STUDY}', 1, sha256(''), 'note', now());
-                INSERT INTO ledger.tiles VALUES ('{STUDY}', 0, 0, decode(repeat('00', 8192), 'hex'));
+                INSERT INTO ledger.tiles VALUES ('{STUDY}', 0, 0, decode(repeat('00', 8192), 'hex'), decode(repeat('00', 32), 'hex'));
                 INSERT INTO ledger.cosignatures VALUES ('{STUDY}', 1, 'w', 'line', now());
                 INSERT INTO ledger.refusals (study_id, at, rule, status, because, statement, digest)
                     VALUES ('{STUDY}', now(), 'R', 403, '{{}}', '', sha256(''));

@@ -55,12 +55,14 @@ CREATE TABLE ledger.checkpoints (
     PRIMARY KEY (study_id, size)
 );
 
--- Full tiles only: 256 hashes of 32 bytes (C2SP tlog-tiles). Partial ones are computed when asked for.
+-- Full tiles only: 256 hashes of 32 bytes (C2SP tlog-tiles). Partial ones are computed when asked for, those
+-- above level 0 from the roots of the tiles below.
 CREATE TABLE ledger.tiles (
     study_id text COLLATE "C" NOT NULL REFERENCES ledger.studies,
     level    int NOT NULL CHECK (level BETWEEN 0 AND 63),
     n        bigint NOT NULL CHECK (n >= 0),
     hashes   bytea NOT NULL CHECK (octet_length(hashes) = 8192),
+    root     bytea NOT NULL CHECK (octet_length(root) = 32),
     PRIMARY KEY (study_id, level, n)
 );
 

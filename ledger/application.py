@@ -1,0 +1,476 @@
+"""What the entrances call: open, append, read, prove. The command line, HTTP and imports share this one way in.
+
+A statement walks through without turning back: parse and form (`prepare`, any thread), the study's writer
+(`submit`), the answer with its receipt. Readers never see beyond the size that a checkpoint covers.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from eventsourcing.application import Application
+from eventsourcing.persistence import IntegrityError
+
+from ledger.domain.aggregate import study_aggregate_id
+from ledger.domain.catalogue import CATALOGUE
+from ledger.domain.genesis import GenesisTerms, decide_genesis
+from ledger.domain.refusals import Refusal
+from ledger.home import Home
+from ledger.merkle.log_keys import LogKeys, derive
+from ledger.receipts import Receipts
+from ledger.settings import Settings, SettingsError
+from ledger.signer import LogSigner, SignerAlarm
+from ledger.signing.errors import BadSignature, Malformed
+from ledger.signing.statement import Statement, parse, read_stored, verify
+from ledger.store import evidence, statements
+from ledger.store.database import PROJECTOR, Conn, Database
+from ledger.store.embedded import DatabaseUrls, EmbeddedPostgres
+from ledger.store.errors import StoreError
+from ledger.store.migrations import migrate
+from ledger.store.recorder import LedgerFactory, LedgerRecorder, LedgerStoredEvent
+from ledger.store.rows import CheckpointRow, EventRow
+from ledger.writer import (
+    Answer,
+    NotRecorded,
+    Outcome,
+    SignatureWrong,
+    StudyWriter,
+    Submission,
+    ledger_mapper,
+    stamp,
+)
+
+MAX_PAGE = 1_000
+"""Entries in one answer of the change feed."""
+
+
+class StudyNotFound(Refusal):
+    """There is no such study here."""
+
+    rule, status = "STUDY-404", 404
+    remedy = "Use a study's id from GET /v1/studies, or open the study first."
+
+
+class MalformedStatement(Refusal):
+    """The bytes are not a statement in the profile of this ledger."""
+
+    rule, status = "STATEMENT-0", 400
+
+    def __init__(self, malformed: Malformed) -> None:
+        super().__init__(malformed.because)
+        self.rule, self.remedy = malformed.rule, malformed.remedy  # type: ignore[misc]
+
+
+class EntryNotFound(Refusal):
+    """No such entry is under a checkpoint yet."""
+
+    rule, status = "ENTRY-404", 404
+    remedy = "Wait for the checkpoint that covers it, or look its index up in the change feed."
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A recorded statement as it is served: the exact bytes, its index and the ledger's time."""
+
+    row: EventRow
+
+    @property
+    def statement(self) -> Statement:
+        """The statement, read."""
+        return read_stored(self.row.jwt, self.row.disclosures)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON: index, event, jti, recorded_at, leaf_hash (hex) and the statement's text."""
+        row = self.row
+        return {
+            "index": row.idx,
+            "event": row.topic.partition("/")[0],
+            "jti": row.jti,
+            "recorded_at": row.recorded_at,
+            "leaf_hash": row.leaf_hash.hex(),
+            "statement": "~".join((row.jwt, *row.disclosures, "")),
+        }
+
+
+class Ledger:
+    """One process's access to the studies of one installation. `open` before use, `close` after it."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.settings, self.home = settings, Home(settings.home)
+        self.host = self.home.origin_host(settings.origin)
+        self.embedded = EmbeddedPostgres(self.home.database) if settings.database_url is None else None
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._writers: dict[str, StudyWriter] = {}
+        self._receipts: dict[str, Receipts] = {}
+        self._genesis_keys = settings.genesis_keys
+        self.database: Database
+        self.urls: DatabaseUrls
+
+    # -- life -----------------------------------------------------------------------------------------------
+
+    def open(self) -> Ledger:
+        """Start what is needed and connect; says precisely what is missing (StoreError, SettingsError)."""
+        self.urls = self._urls()
+        if self.urls.admin:
+            migrate(self.urls.admin)
+        self.database = Database(self.urls.app).open()
+        return self
+
+    def _urls(self) -> DatabaseUrls:
+        if self.embedded is not None:
+            return self.embedded.start()
+        settings = self.settings
+        if settings.database_url is None or settings.projector_url is None:
+            raise SettingsError("TRIAL_LEDGER_DATABASE_URL and TRIAL_LEDGER_PROJECTOR_URL go together")
+        return DatabaseUrls(settings.database_url, settings.projector_url, settings.admin_url or "")
+
+    def close(self) -> None:
+        """Finish what is queued, then let go of the database; the embedded one stops with who started it."""
+        with self._lock:
+            writers, self._writers = list(self._writers.values()), {}
+        for writer in writers:
+            writer.stop()
+        with suppress(AttributeError):
+            self.database.close()
+        if self.embedded is not None:
+            self.embedded.stop()
+
+    def __enter__(self) -> Ledger:
+        return self.open()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def projector_database(self) -> Database:
+        """A database as the projector's role."""
+        return Database(self.urls.projector, role=PROJECTOR, name="trial-ledger-projector")
+
+    def allow_genesis(self, kid: str) -> None:
+        """Accept genesis from this registrar key as well: the installation's own."""
+        self._genesis_keys = self._genesis_keys | {kid}
+
+    # -- studies --------------------------------------------------------------------------------------------
+
+    def origin(self, study: str) -> str:
+        """The origin of a study's log."""
+        return f"{self.host}/study/{study}"
+
+    def studies(self) -> list[str]:
+        """Ids of the studies that have a genesis."""
+        with self.database.connection() as connection:
+            known = statements.select_studies(connection)
+            return sorted(s for s in known if statements.read_head(connection, s).size)
+
+    def has_study(self, study: str) -> bool:
+        """Whether a study has been opened here."""
+        return study in self.studies()
+
+    def log_signers(self, study: str) -> LogKeys:
+        """The keys of a study's log."""
+        return derive(self.home.master_seed(), self.origin(study))
+
+    def log_keys(self, study: str) -> dict[str, Any]:
+        """What genesis must state: the log's origin and keys, and the key of the actor `ledger`."""
+        key = self.home.key("ledger")
+        return {
+            "origin": self.origin(study),
+            "log_keys": [str(public) for public in self.log_signers(study).public()],
+            "ledger": {"kid": key.kid, "alg": key.alg, "jwk": key.public_jwk},
+        }
+
+    def terms(self, study: str) -> GenesisTerms:
+        """What this installation asks of a study's genesis."""
+        stated = self.log_keys(study)
+        return GenesisTerms(
+            study,
+            stated["origin"],
+            tuple(stated["log_keys"]),
+            stated["ledger"],
+            self._genesis_keys,
+            self.embedded is not None,
+        )
+
+    def writer(self, study: str) -> StudyWriter:
+        """The study's writer in this process; raises StudyNotFound."""
+        with self._lock:
+            writer = self._writers.get(study)
+            if writer is not None:
+                return writer
+        with self.database.connection() as connection:
+            origin = statements.select_studies(connection).get(study)
+        if origin is None:
+            raise StudyNotFound(f"no study {study!r}")
+        if origin != self.origin(study):
+            raise SettingsError(f"the log of {study} is {origin!r}; this installation writes {self.origin(study)!r}")
+        return self._start_writer(study)
+
+    def _start_writer(self, study: str) -> StudyWriter:
+        with self._lock:
+            writer = self._writers.get(study)
+            if writer is None:
+                origin = self.origin(study)
+                key = self.log_signers(study).ed25519
+                signer = LogSigner(self.home.signer_state(study), study, origin, key, self._clock)
+                writer = StudyWriter(
+                    study, origin, self.database, signer, self.receipts(study), self.terms(study), self._clock
+                )
+                writer.start()
+                self._writers[study] = writer
+            return writer
+
+    def resume(self) -> None:
+        """Start the writers of all studies, so that what a crash left unsigned is signed without being asked."""
+        for study in self.studies():
+            self.writer(study)
+
+    def check_log(self, study: str) -> SignerAlarm | None:
+        """Have the signer compare the log with its own state; None when they agree."""
+        signer = LogSigner(
+            self.home.signer_state(study),
+            study,
+            self.origin(study),
+            self.log_signers(study).ed25519,
+            self._clock,
+        )
+        try:
+            with self.database.connection() as connection:
+                signer.advance(connection)
+        except SignerAlarm as alarm:
+            return alarm
+        return None
+
+    def receipts(self, study: str) -> Receipts:
+        """Proofs of a study's log."""
+        return self._receipts.setdefault(study, Receipts(study))
+
+    # -- appending ------------------------------------------------------------------------------------------
+
+    def open_study(self, text: bytes | str) -> Answer:
+        """Open a study by its genesis statement; a repeat of the same statement is harmless."""
+        statement = self._parsed(text)
+        study = str(statement.body.get("study", ""))
+        if not self.has_study(study):
+            decide_genesis(statement, self.terms(study), stamp(self._clock()))
+            with self.database.connection() as connection:
+                statements.create_study(connection, study, self.origin(study))
+        outcome = self.append(study, text)
+        if isinstance(outcome, Refusal):
+            raise outcome
+        return outcome
+
+    def prepare(self, study: str, text: bytes | str) -> tuple[StudyWriter, Statement, bool]:
+        """Parse, check the form and, where the key is known, the signature; raises a Refusal.
+
+        Pure CPU, for any thread. The flag says whether the signature was verified.
+        """
+        writer = self.writer(study)
+        statement = self._parsed(text)
+        CATALOGUE.check_form(statement)
+        key = writer.public_key(statement.kid)
+        if key is not None:
+            try:
+                verify(statement, key)
+            except BadSignature as wrong:
+                raise SignatureWrong(str(wrong)) from None
+        return writer, statement, key is not None
+
+    @staticmethod
+    def _parsed(text: bytes | str) -> Statement:
+        try:
+            return parse(text)
+        except Malformed as malformed:
+            raise MalformedStatement(malformed) from None
+
+    def append(self, study: str, text: bytes | str, *, validate_only: bool = False) -> Outcome:
+        """Record one statement and wait for its answer; a refusal is returned and kept in the refusal list."""
+        for outcome in self.append_many(study, [text], validate_only=validate_only):
+            return outcome
+        raise AssertionError("one statement has one answer")
+
+    def append_many(
+        self,
+        study: str,
+        texts: Iterable[bytes | str],
+        in_flight: int = 2_000,
+        *,
+        validate_only: bool = False,
+        receipts: bool = True,
+    ) -> Iterator[Outcome]:
+        """Record statements in order, an answer each, in order, with bounded memory.
+
+        Without `receipts` the answers carry none: they are made when they are asked for.
+        """
+        answers: queue.SimpleQueue[tuple[int, Outcome]] = queue.SimpleQueue()
+        arrived: dict[int, tuple[Outcome, bytes | str]] = {}
+        sent: dict[int, bytes | str] = {}
+        position = 0
+        for number, text in enumerate(texts):
+            sent[number] = text
+            self._send(study, number, text, answers, validate_only, receipts)
+            while len(sent) >= in_flight or not answers.empty():
+                done, outcome = answers.get()
+                arrived[done] = (outcome, sent.pop(done))
+                while position in arrived:
+                    yield self._settled(study, *arrived.pop(position), validate_only)
+                    position += 1
+        while sent:
+            done, outcome = answers.get()
+            arrived[done] = (outcome, sent.pop(done))
+        while position in arrived:
+            yield self._settled(study, *arrived.pop(position), validate_only)
+            position += 1
+
+    def _send(
+        self,
+        study: str,
+        number: int,
+        text: bytes | str,
+        answers: queue.SimpleQueue[Any],
+        validate_only: bool,
+        receipts: bool,
+    ) -> None:
+        try:
+            writer, statement, verified = self.prepare(study, text)
+            done = partial(self._arrived, answers, number)
+            writer.submit([Submission(statement, done, verified, validate_only, receipts)])
+        except Refusal as refusal:
+            answers.put((number, refusal))
+        except StoreError as error:
+            answers.put((number, NotRecorded(str(error))))
+
+    @staticmethod
+    def _arrived(answers: queue.SimpleQueue[tuple[int, Outcome]], number: int, outcome: Outcome) -> None:
+        answers.put((number, outcome))
+
+    def _settled(self, study: str, outcome: Outcome, text: bytes | str, validate_only: bool) -> Outcome:
+        if isinstance(outcome, Refusal) and not validate_only:
+            self.keep_refusal(study, text, outcome)
+        return outcome
+
+    def keep_refusal(self, study: str | None, text: bytes | str, refusal: Refusal) -> None:
+        """Keep a refused statement in the refusal list; what the ledger itself could not do is not kept."""
+        if refusal.status >= 500:
+            return
+        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
+        jti = iss = None
+        with suppress(Malformed):
+            statement = parse(data)
+            jti, iss = statement.jti, statement.iss
+        with suppress(StoreError), self.database.connection() as connection:
+            evidence.insert_refusal(
+                connection,
+                study=study,
+                at=self._clock(),
+                rule=refusal.rule,
+                status=refusal.status,
+                because=refusal.as_dict(),
+                jti=jti,
+                iss=iss,
+                statement=data,
+            )
+
+    def known(self, study: str, jtis: Sequence[str]) -> set[str]:
+        """Which of these event ids are recorded already."""
+        found: set[str] = set()
+        with self.database.connection() as connection:
+            for start in range(0, len(jtis), MAX_PAGE):
+                found |= statements.known_jtis(connection, study, jtis[start : start + MAX_PAGE]).keys()
+        return found
+
+    # -- reading --------------------------------------------------------------------------------------------
+
+    def checkpoint(self, connection: Conn, study: str) -> CheckpointRow:
+        """The newest checkpoint; raises StudyNotFound, EntryNotFound before the first."""
+        if study not in statements.select_studies(connection):
+            raise StudyNotFound(f"no study {study!r}")
+        newest = evidence.latest_checkpoint(connection, study)
+        if newest is None:
+            raise EntryNotFound(f"{study} has no checkpoint yet")
+        return newest
+
+    def entries(
+        self, study: str, after: int, limit: int, events: Sequence[str] = (), subject: UUID | None = None
+    ) -> tuple[list[EventRow], CheckpointRow]:
+        """Entries with index >= `after` under the newest checkpoint, in order, and that checkpoint."""
+        topics = [f"{event}/{v}" for event in events for v in range(1, CATALOGUE[event].v + 1)] or None
+        with self.database.snapshot() as connection:
+            newest = self.checkpoint(connection, study)
+            rows = statements.select_events(
+                connection, study, after, newest.size, min(limit, MAX_PAGE), topics, subject
+            )
+            return rows, newest
+
+    def entry(self, study: str, index: int) -> Entry:
+        """The entry at an index; raises EntryNotFound."""
+        rows, newest = self.entries(study, index, 1)
+        if not rows or rows[0].idx != index:
+            raise EntryNotFound(f"the newest checkpoint covers {newest.size} entries")
+        return Entry(rows[0])
+
+    def receipt(self, study: str, jti: str) -> str:
+        """The receipt of an event under the newest checkpoint; raises EntryNotFound."""
+        with self.database.snapshot() as connection:
+            newest = self.checkpoint(connection, study)
+            row = statements.find_event(connection, study, jti)
+            if row is None or row.idx >= newest.size:
+                raise EntryNotFound(f"no event {jti} among the {newest.size} entries")
+            return self.receipts(study).receipt(connection, row, newest.size, newest.note, None)
+
+    # -- the library's view ---------------------------------------------------------------------------------
+
+    def application(self, study: str) -> Application[UUID]:
+        """The study as an `eventsourcing` application: its repository gives the aggregates of the log."""
+        database, mapper = self.database, ledger_mapper(self.origin(study))
+
+        def aggregate(id: UUID, after: int, upto: int | None) -> Sequence[EventRow]:
+            with database.connection() as connection:
+                return statements.select_aggregate(connection, study, id, after, upto)
+
+        def log(start: int, limit: int, stop: int | None, topics: Sequence[str]) -> Sequence[EventRow]:
+            with database.connection() as connection:
+                last = statements.read_head(connection, study).size if stop is None else stop
+                return statements.select_events(connection, study, start, last, limit, topics or None)
+
+        def size() -> int:
+            with database.connection() as connection:
+                return statements.read_head(connection, study).size
+
+        def write(events: Sequence[LedgerStoredEvent]) -> Sequence[int]:
+            return self._write_stored(study, events)
+
+        return _StudyApplication(LedgerFactory(mapper, LedgerRecorder(aggregate, log, size, write)))
+
+    def _write_stored(self, study: str, events: Sequence[LedgerStoredEvent]) -> list[int]:
+        texts = ["~".join((event.state.decode(), *event.disclosures, "")) for event in events]
+        indexes = []
+        for outcome in self.append_many(study, texts):
+            if isinstance(outcome, Refusal):
+                raise IntegrityError(f"{outcome.rule}: {outcome.because}")
+            indexes.append(outcome.index)
+        return indexes
+
+    def study_aggregate_id(self, study: str) -> UUID:
+        """The id of the study's own aggregate."""
+        return study_aggregate_id(self.origin(study))
+
+
+class _StudyApplication(Application[UUID]):
+    """`eventsourcing`'s application over the ledger's recorder, without caches and snapshots of its own."""
+
+    name = "trial-ledger"
+
+    def __init__(self, factory: LedgerFactory) -> None:
+        self._factory = factory
+        super().__init__()
+
+    def construct_factory(self, env: Any) -> LedgerFactory:
+        return self._factory

@@ -1,0 +1,115 @@
+"""What a rule sees when it decides or finds: the study, the roster, the subject, the candidate.
+
+Everything is as of just below the candidate's own index. Rules are pure: they read this and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from ledger.domain.record import Record, Records
+
+if TYPE_CHECKING:
+    from ledger.domain.aggregate import Study, Subject
+
+NAMING = {
+    "SubjectScreened": "number",
+    "SubjectRescreened": "number",
+    "InfusionAuthorised": "product",
+    "InfusionGiven": "product",
+    "TreatmentAdministered": "product",
+}
+"""Events that give a subject what no other subject may have: its number, a product unit."""
+
+ROSTER_EVENTS = frozenset({"SubjectEnrolled", "DecisionReversed", "EntryCorrected", *NAMING})
+"""What the roster is folded from: the invariants across subjects are who sits where, numbers and units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A subject's enrolment into a cohort; `index` is the enrolment's place in the log."""
+
+    subject: str
+    cohort: str
+    site: str | None
+    index: int
+    jti: str
+
+
+@dataclass(slots=True)
+class Roster:
+    """Who is enrolled where, across all subjects of a study, in order of enrolment.
+
+    `named` holds, for each subject number and product unit, the subjects that ever named it: where to look,
+    not what holds, because a record may have been corrected or voided since.
+    """
+
+    seats: dict[str, Seat] = field(default_factory=dict)
+    named: dict[tuple[str, str], dict[str, None]] = field(default_factory=dict)
+
+    def apply(self, record: Record) -> None:
+        """Fold one event of ROSTER_EVENTS."""
+        if record.event in NAMING:
+            self._name(record, NAMING[record.event], record.get(NAMING[record.event]))
+        elif record.event == "EntryCorrected":
+            self._name(record, record.claims["corrects"]["field"], record.content.get("value"))
+        if record.event == "SubjectEnrolled":
+            cohort = record.get("cohort")
+            self.seats[record.jti] = Seat(record.sub, cohort, record.claims.get("site"), record.index, record.jti)
+        elif record.event == "DecisionReversed":
+            self.seats.pop(record.claims["reverses"]["jti"], None)
+
+    def _name(self, record: Record, what: str, value: object) -> None:
+        if isinstance(value, str) and record.sub.startswith("subject/"):
+            self.named.setdefault((what, value), {})[record.sub] = None
+
+    def who_named(self, what: str, value: str) -> tuple[str, ...]:
+        """Subjects that ever named this `number` or `product`, in order."""
+        return tuple(self.named.get((what, value), ()))
+
+    def of_cohort(self, cohort: str) -> list[Seat]:
+        """Seats taken in a cohort, in order of enrolment."""
+        return [seat for seat in self.seats.values() if seat.cohort == cohort]
+
+    def of_subject(self, subject: str) -> Seat | None:
+        """Where this subject (`subject/<uuid>`) sits; None if nowhere."""
+        return next((seat for seat in self.seats.values() if seat.subject == subject), None)
+
+
+@dataclass(slots=True)
+class Context:
+    """A candidate and the state it is decided in.
+
+    `load` gives another subject of the study by its UUID, as of the same index; `root_at` the tree's root at
+    a size up to the last signed one, or None beyond it. `recorded_at` is the ledger's time for the candidate.
+    """
+
+    study: Study
+    roster: Roster
+    subject: Subject | None
+    candidate: Record
+    recorded_at: str
+    signed_size: int
+    load: Callable[[UUID], Subject | None]
+    root_at: Callable[[int], str | None]
+
+    def other_subject(self, label: str) -> Subject | None:
+        """Another subject by its label, `subject/<uuid>`; the candidate's own too."""
+        if self.subject is not None and label == self.subject.label:
+            return self.subject
+        return self.load(UUID(label.partition("/")[2]))
+
+    @property
+    def records(self) -> Records:
+        """Records of the aggregate that the candidate belongs to; empty before a subject's first."""
+        if self.candidate.sub.startswith("subject/"):
+            return self.subject.records if self.subject is not None else Records()
+        return self.study.records
+
+    def cohort_subjects(self, cohort: str) -> list[Subject]:
+        """The subjects enrolled in a cohort, in order of enrolment."""
+        found = (self.other_subject(seat.subject) for seat in self.roster.of_cohort(cohort))
+        return [subject for subject in found if subject is not None]

@@ -1,0 +1,385 @@
+"""Acts that change what is current: corrections, voids, reversals, second signatures, redaction.
+
+ CORRECTION-1  the act names an earlier record of the same subject by event id and digest
+ CORRECTION-2  `sub` and `site` are the target's, as recorded
+ CORRECTION-3  only facts are corrected or voided (and voids voided); decisions are reversed, governance superseded
+ CORRECTION-4  the owning role's side corrects; one field that the fact has, with a value of its form
+ CORRECTION-5  a decision is reversed once
+ COUNTERSIGN-1 what is countersigned waits for a second signature, by a role that may give it
+ COUNTERSIGN-2 the second person is another than the first
+ LOCK-1        after a lock or freeze nothing is corrected, voided or decided
+Sources: ICH E6(R3) 3.16.1(i), 4.2.2, 4.2.4; 21 CFR 11.10(e).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import Field as ModelField
+
+from ledger.domain.context import Context
+from ledger.domain.model import (
+    CLEAR,
+    Act,
+    Digest,
+    EventModel,
+    FullDate,
+    Governance,
+    Label,
+    Part,
+    Reason,
+    Target,
+    Text,
+)
+from ledger.domain.record import CLAIM_FIELDS, Record
+from ledger.domain.refusals import Refusal
+from ledger.domain.roles import (
+    ANYONE,
+    DATA_MANAGER,
+    INVESTIGATOR,
+    LABORATORY,
+    MANUFACTURER,
+    PHARMACY,
+    PRIVACY,
+    SITE_STAFF,
+    SPONSOR,
+    SPONSOR_SAFETY,
+    SYSTEM,
+)
+
+_OWNERS = SITE_STAFF | LABORATORY | PHARMACY | MANUFACTURER | SPONSOR_SAFETY | SYSTEM
+_SIDES = (SITE_STAFF, LABORATORY, PHARMACY, MANUFACTURER, SPONSOR_SAFETY, SYSTEM)
+"""Roles that answer for the same records: site staff correct each other's entries."""
+
+
+class EntryCorrected(Act):
+    """One field of a fact gets another value; every earlier value stays visible."""
+
+    about = ("subject", "product")
+    recorders = _OWNERS | SPONSOR | DATA_MANAGER
+    target = "corrects"
+    words = "corrected a field: {reason}"
+    rules = ("CORRECTION-1", "CORRECTION-2", "CORRECTION-3", "CORRECTION-4", "LOCK-1")
+
+    value: Any = None
+    reason: Reason
+
+
+class EntryVoided(Act):
+    """A fact was recorded by mistake: it counts no longer, and stays visible. A void can be voided."""
+
+    about = ("subject", "product")
+    recorders = _OWNERS | SPONSOR | DATA_MANAGER
+    target = "voids"
+    words = "voided an entry: {reason}"
+    rules = ("CORRECTION-1", "CORRECTION-2", "CORRECTION-3", "LOCK-1")
+
+    reason: Reason
+
+
+class DecisionReversed(Act):
+    """A decision stands no longer; what followed from it is shown as based on a reversed decision."""
+
+    about = ("subject", "study", "cohort", "product")
+    recorders = ANYONE
+    target = "reverses"
+    words = "reversed a decision: {reason}"
+    rules = ("CORRECTION-1", "CORRECTION-2", "CORRECTION-3", "CORRECTION-5", "LOCK-1")
+
+    reason: Reason
+
+
+class AttributionDisputed(Act):
+    """An actor says that a statement under the own name is not the own."""
+
+    recorders = ANYONE
+    stopping = True
+    words = "disputed the attribution of a record: {reason}"
+    rules = ("CORRECTION-1",)
+
+    record: Annotated[Target, CLEAR]
+    reason: Reason
+
+
+class SignatureWithdrawn(Act):
+    """A person withdraws an own electronic signature."""
+
+    recorders = ANYONE
+    stopping = True
+    words = "withdrew a signature: {reason}"
+    rules = ("CORRECTION-1", "CORRECTION-6")
+
+    record: Annotated[Target, CLEAR]
+    reason: Reason
+
+
+class RedactedRecord(Part):
+    """A record and the digests of its disclosures to destroy."""
+
+    jti: Label
+    digest: Digest
+    disclosures: Annotated[list[Digest], ModelField(min_length=1)]
+
+
+class FieldsRedacted(Act):
+    """Fields are destroyed for a legal reason, once a second role has countersigned."""
+
+    recorders = PRIVACY
+    countersigners = DATA_MANAGER | INVESTIGATOR
+    words = "ordered the redaction of fields: {reason}"
+
+    records: Annotated[list[RedactedRecord], ModelField(min_length=1), CLEAR]
+    legal_basis: Annotated[Label, CLEAR]
+    reason: Reason
+
+
+class Countersigned(Act):
+    """A second person signs; what waited for it takes effect here."""
+
+    recorders = ANYONE
+    target = "countersigns"
+    words = "countersigned"
+    rules = ("CORRECTION-1", "COUNTERSIGN-1", "COUNTERSIGN-2")
+
+    comment: Text | None = None
+
+
+class TranscriptionPeriodDeclared(Governance):
+    """For a while, decisions taken on paper or in downtime may be transcribed by the roles named."""
+
+    about = ("study", "site")
+    recorders = SPONSOR | DATA_MANAGER | SYSTEM
+    words = "declared a transcription period from {starts_on} to {ends_on}"
+
+    starts_on: FullDate
+    ends_on: FullDate | None = None
+    roles: list[Label]
+    events: list[Label] | None = None
+    purpose: Label
+
+
+class RefusalAdopted(Act):
+    """An authorised person adopts a refused statement: the fact is recorded anew under an own signature."""
+
+    about = ("subject", "study", "site", "cohort", "product", "actor")
+    recorders = DATA_MANAGER
+    words = "adopted a refused statement: {reason}"
+
+    refused_digest: Annotated[Digest, CLEAR]
+    adopted: Annotated[Target | None, CLEAR] = None
+    reason: Reason
+
+
+EVENTS: tuple[type[EventModel], ...] = (
+    EntryCorrected,
+    EntryVoided,
+    DecisionReversed,
+    AttributionDisputed,
+    SignatureWithdrawn,
+    FieldsRedacted,
+    Countersigned,
+    TranscriptionPeriodDeclared,
+    RefusalAdopted,
+)
+
+
+class TargetUnknown(Refusal):
+    """The act names an earlier record that does not stand here."""
+
+    rule = "CORRECTION-1"
+    remedy = "Name the original statement by its event id and digest, under the same subject."
+
+
+class TargetElsewhere(Refusal):
+    """The act's `sub` and `site` are not those of the record it is about."""
+
+    rule = "CORRECTION-2"
+    remedy = "State `sub` and `site` as the original statement has them."
+
+
+class NotCorrectable(Refusal):
+    """Only facts are corrected or voided; decisions are reversed, governance is superseded."""
+
+    rule = "CORRECTION-3"
+    remedy = "Reverse a decision (DecisionReversed); record governance anew; correct facts alone."
+
+
+class NotYours(Refusal):
+    """The record belongs to another role's side, or the field is not one that the fact has."""
+
+    rule = "CORRECTION-4"
+    remedy = "Have the side that recorded it correct it, name one of the fact's fields, give a value of its form."
+    source = "ICH E6(R3) 3.16.1(i)"
+
+
+class ReversedAlready(Refusal):
+    """The decision was reversed already."""
+
+    rule = "CORRECTION-5"
+    remedy = "Nothing is left to do."
+
+
+class NotYourSignature(Refusal):
+    """A signature is withdrawn by the person who gave it."""
+
+    rule, status = "CORRECTION-6", 403
+    remedy = "Have the signer withdraw it."
+
+
+class NothingToCountersign(Refusal):
+    """The record does not wait for a second signature of this role."""
+
+    rule = "COUNTERSIGN-1"
+    remedy = "Countersign a record that waits, in a role that may."
+
+
+class SamePerson(Refusal):
+    """Two signatures need two persons."""
+
+    rule = "COUNTERSIGN-2"
+    remedy = "Have another person countersign."
+    source = "21 CFR 11.200(a)(3)"
+
+
+class RecordsLocked(Refusal):
+    """The records are locked or frozen: nothing is corrected, voided or decided."""
+
+    rule = "LOCK-1"
+    remedy = "Have the lock lifted first (StudyUnlocked, RecordsUnfrozen); new facts are still recorded."
+    source = "ICH E6(R3) 3.16.1(p), (r)"
+
+
+def target_record(ctx: Context) -> Record:
+    """CORRECTION-1: the earlier record that the candidate names, by event id and digest."""
+    for claim in ("corrects", "voids", "answers", "reverses", "countersigns"):
+        named = ctx.candidate.claims.get(claim)
+        if named is not None:
+            return _find(ctx, named)
+    raise TargetUnknown("the statement names no earlier record")
+
+
+def _find(ctx: Context, named: Any) -> Record:
+    found = ctx.records.get(named["jti"])
+    if found is None:
+        raise TargetUnknown(f"{ctx.candidate.sub} has no record {named['jti']}")
+    if found.digest != named["digest"]:
+        raise TargetUnknown(f"the record {named['jti']} has the digest {found.digest}", (found.index,))
+    return found
+
+
+def target_is_here(ctx: Context) -> None:
+    """CORRECTION-1, CORRECTION-2: the target stands, and `sub` and `site` are its own as recorded."""
+    target = target_record(ctx)
+    if target.sub != ctx.candidate.sub or target.claims.get("site") != ctx.candidate.claims.get("site"):
+        raise TargetElsewhere(
+            f"the original is about {target.sub} at {target.claims.get('site') or 'no site'}", (target.index,)
+        )
+
+
+def target_is_a_fact(ctx: Context) -> None:
+    """CORRECTION-3: a fact, not waiting; a void may be voided, a void fact corrected no more."""
+    target = target_record(ctx)
+    voiding = ctx.candidate.event == "EntryVoided"
+    if target.kind != "fact" and not (voiding and target.event == "EntryVoided"):
+        raise NotCorrectable(f"{target.event} is not a fact", (target.index,))
+    if target.void:
+        raise NotCorrectable("the record is void already; void the void to lift it", (target.index,))
+
+
+def side_is_the_owners(ctx: Context) -> None:
+    """CORRECTION-4: the side that recorded it, or the sponsor's (which the site then countersigns)."""
+    target, role = target_record(ctx), ctx.candidate.role
+    if role in SPONSOR | DATA_MANAGER:
+        return
+    own = next((side for side in _SIDES if target.role in side), frozenset({target.role}))
+    if target.role in SYSTEM:
+        own = own | SITE_STAFF | LABORATORY
+    if role not in own:
+        raise NotYours(f"it was recorded by {target.role!r}, not by {role!r}'s side", (target.index,))
+
+
+def field_has_that_form(ctx: Context) -> None:
+    """CORRECTION-4: one field that the fact has, and a value of its form; null says that none is known."""
+    from ledger.domain.catalogue import (
+        CATALOGUE,  # the catalogue lists this file's events
+    )
+
+    target, name = target_record(ctx), ctx.candidate.claims["corrects"]["field"]
+    value = ctx.candidate.content.get("value")
+    if name in CLAIM_FIELDS:
+        if not isinstance(value, str) or not value.strip():
+            raise NotYours(f"{name!r} is corrected to a site's id", (target.index,))
+        return
+    model = CATALOGUE[target.event]
+    if name not in model.disclosed_fields():
+        raise NotYours(f"{target.event} has no field {name!r} to correct", (target.index,))
+    if value is None and not model.model_fields[name].is_required():
+        return
+    try:
+        _adapter(model, name).validate_python(value)
+    except ValidationError as wrong:
+        problem = wrong.errors(include_url=False, include_input=False, include_context=False)[0]
+        raise NotYours(f"{name}: {problem['msg'].removeprefix('Value error, ')}", (target.index,)) from None
+
+
+@cache
+def _adapter(model: type[EventModel], name: str) -> TypeAdapter[Any]:
+    info = model.model_fields[name]
+    annotated: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+    return TypeAdapter(annotated, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
+
+
+def decision_can_be_reversed(ctx: Context) -> None:
+    """CORRECTION-3, CORRECTION-5: a decision that stands, reversed by a role that may decide it."""
+    from ledger.domain.catalogue import CATALOGUE
+
+    target = target_record(ctx)
+    if target.kind != "decision":
+        raise NotCorrectable(f"{target.event} is not a decision", (target.index,))
+    if target.reversed_at is not None:
+        raise ReversedAlready(f"it was reversed at index {target.reversed_at}", (target.reversed_at,))
+    if ctx.candidate.role not in CATALOGUE[target.event].recorders:
+        raise NotYours(f"{ctx.candidate.role!r} does not decide {target.event}", (target.index,))
+
+
+def record_is_known(ctx: Context) -> None:
+    """CORRECTION-1 for acts that name their record in `body`."""
+    _find(ctx, ctx.candidate.body["record"])
+
+
+def signature_is_own(ctx: Context) -> None:
+    """CORRECTION-6: a signature (a statement with a meaning) of the same person."""
+    target = _find(ctx, ctx.candidate.body["record"])
+    if target.iss != ctx.candidate.iss or target.meaning is None:
+        raise NotYourSignature(f"it is {'an entry' if target.meaning is None else target.iss}", (target.index,))
+
+
+def waits_for_this_role(ctx: Context) -> None:
+    """COUNTERSIGN-1, COUNTERSIGN-2: it waits, this role may, and the person is another."""
+    from ledger.domain.catalogue import CATALOGUE
+
+    target = target_record(ctx)
+    if not target.pending:
+        raise NothingToCountersign("it does not wait for a second signature", (target.index,))
+    allowed = CATALOGUE.countersigners(target.claims, ctx.study.authority.registrars_required)
+    allowed = frozenset(allowed) - (_group(target.role) if target.role not in ("registrar",) else frozenset())
+    if ctx.candidate.role not in allowed:
+        raise NothingToCountersign(f"it waits for {' or '.join(sorted(allowed))}", (target.index,))
+    if target.iss == ctx.candidate.iss:
+        raise SamePerson(f"{target.iss!r} recorded it", (target.index,))
+
+
+def _group(role: str) -> frozenset[str]:
+    return INVESTIGATOR if role in INVESTIGATOR else frozenset({role})
+
+
+PRECONDITIONS = {
+    "EntryCorrected": (target_is_here, target_is_a_fact, side_is_the_owners, field_has_that_form),
+    "EntryVoided": (target_is_here, target_is_a_fact, side_is_the_owners),
+    "DecisionReversed": (target_is_here, decision_can_be_reversed),
+    "AttributionDisputed": (record_is_known,),
+    "SignatureWithdrawn": (record_is_known, signature_is_own),
+    "Countersigned": (target_is_here, waits_for_this_role),
+}

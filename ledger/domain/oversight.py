@@ -1,0 +1,206 @@
+"""Signing, verifying and reviewing records, and what the system itself does.
+
+An electronic signature over records lists them by event id and digest; a review of the trail is by someone
+who made none of the events reviewed (EU GMP Annex 11 draft 12.6).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from ledger.domain.context import Context
+from ledger.domain.correction import _find
+from ledger.domain.model import (
+    CLEAR,
+    DISCLOSED,
+    Act,
+    Count,
+    Digest,
+    EventModel,
+    FullDate,
+    Index,
+    Label,
+    Reason,
+    SystemEvent,
+    Target,
+    Text,
+)
+from ledger.domain.refusals import Refusal
+from ledger.domain.roles import (
+    ADMINISTRATOR,
+    DATA_MANAGER,
+    INVESTIGATOR,
+    MONITOR,
+    READERS,
+    REGISTRAR,
+    SPONSOR,
+)
+
+
+class RecordsSigned(Act):
+    """An investigator signs records: the list is what was shown."""
+
+    recorders = INVESTIGATOR
+    words = "signed records"
+    rules = ("CORRECTION-1", "SIGNATURE-1")
+
+    records: Annotated[list[Target], Field(min_length=1), CLEAR]
+    comment: Text | None = None
+
+
+class SourceVerified(Act):
+    """A monitor compared records with their source."""
+
+    recorders = MONITOR
+    words = "verified records against their source"
+    rules = ("CORRECTION-1",)
+
+    records: Annotated[list[Target], Field(min_length=1), CLEAR]
+    comment: Text | None = None
+
+
+class AuditTrailReviewed(Act):
+    """A part of the audit trail was reviewed."""
+
+    recorders = MONITOR | DATA_MANAGER | READERS | SPONSOR
+    words = "reviewed the audit trail: {findings}"
+
+    scope: Annotated[dict[str, Any], CLEAR]
+    first: Annotated[Index, CLEAR]
+    last: Annotated[Index, CLEAR]
+    rule_version: Annotated[Label, CLEAR]
+    findings: Text
+
+
+class AccessReviewed(Act):
+    """Who has which right was reviewed."""
+
+    recorders = REGISTRAR | SPONSOR | ADMINISTRATOR
+    words = "reviewed access: {findings}"
+
+    as_of: Annotated[Index, CLEAR]
+    findings: Text
+
+
+class ReplayApproved(Act):
+    """The unexplained differences of a replay are accepted."""
+
+    recorders = DATA_MANAGER
+    words = "approved a replay: {reason}"
+
+    projection: Annotated[Label, CLEAR]
+    report_digest: Annotated[Digest, CLEAR]
+    reason: Reason
+
+
+class EventSkipped(Act):
+    """A projection passes over one event that it cannot take in, for a reason."""
+
+    recorders = DATA_MANAGER
+    words = "had a projection pass over an event: {reason}"
+
+    projection: Annotated[Label, CLEAR]
+    index: Annotated[Index, CLEAR]
+    reason: Reason
+
+
+class ReleaseActivated(SystemEvent):
+    """A release of the software came into use."""
+
+    words = "activated release {release}"
+
+    release: Label
+    commit: Label | None = None
+
+
+class ReplayConcluded(SystemEvent):
+    """A replay of a projection came to an end."""
+
+    words = "concluded a replay of {projection}"
+
+    projection: Label
+    report: dict[str, Any]
+
+
+class DataExported(SystemEvent):
+    """Data left the system."""
+
+    words = "exported data: {what}"
+
+    what: Label
+    digest: Digest
+    taken_by: Label | None = None
+    size: Count | None = None
+
+
+class AccessLogSealed(SystemEvent):
+    """The access log of a day is sealed by its digest."""
+
+    words = "sealed the access log of {day}"
+
+    day: FullDate
+    entries: Index
+    digest: Digest
+
+
+class RefusalsSealed(SystemEvent):
+    """The list of refused statements is sealed by its digest."""
+
+    words = "sealed the list of refusals up to {last}"
+
+    last: Index
+    entries: Index
+    digest: Digest
+
+
+class RestorePerformed(SystemEvent):
+    """The database was restored from a backup."""
+
+    words = "restored the database: {reason}"
+
+    backup_size: Index
+    reason: Annotated[Reason, DISCLOSED]
+
+
+EVENTS: tuple[type[EventModel], ...] = (
+    RecordsSigned,
+    SourceVerified,
+    AuditTrailReviewed,
+    AccessReviewed,
+    ReplayApproved,
+    EventSkipped,
+    ReleaseActivated,
+    ReplayConcluded,
+    DataExported,
+    AccessLogSealed,
+    RefusalsSealed,
+    RestorePerformed,
+)
+
+
+class MeaningMissing(Refusal):
+    """Signing records is an electronic signature and needs a meaning."""
+
+    rule, status = "SIGNATURE-1", 422
+    remedy = "State `meaning`, `cut` and `exp`."
+    source = "21 CFR 11.50(a)(3)"
+
+
+def records_are_known(ctx: Context) -> None:
+    """CORRECTION-1: every record listed stands under the same subject."""
+    for named in ctx.candidate.body["records"]:
+        _find(ctx, named)
+
+
+def has_a_meaning(ctx: Context) -> None:
+    """SIGNATURE-1: a signature says what it means."""
+    if ctx.candidate.meaning is None:
+        raise MeaningMissing("`meaning` is missing")
+
+
+PRECONDITIONS = {
+    "RecordsSigned": (has_a_meaning, records_are_known),
+    "SourceVerified": (records_are_known,),
+}

@@ -1,0 +1,243 @@
+"""Records: what an aggregate remembers of its statements, and how acts change what is current.
+
+The rules kept here, for subjects and the study alike (ICH E6(R3) 4.2.2; 21 CFR 11.10(e)):
+- nothing is edited: a correction adds a value to one field, every earlier value stays, in order;
+- a void marks a fact, a void of a void lifts it again; decisions are reversed, never corrected or voided;
+- what needs a second signature changes nothing until that signature stands, and then from that index on;
+- a redaction removes values (the current ones and the copies it names) and leaves that, when and by whom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+CLAIM_FIELDS = frozenset({"site"})
+"""Claims that a correction may name as if they were fields of the content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A fact as the protocol's criteria see it: current values; voided facts are not given."""
+
+    jti: str
+    index: int
+    event: str
+    occurred_at: str | None
+    content: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value that a field has had: who put it there, in which role, when, why; `act` is the index."""
+
+    value: Any
+    index: int
+    recorded_at: str
+    iss: str
+    role: str
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class Record:
+    """One recorded statement and what later acts made of it.
+
+    `content` holds the current disclosed values, `values` every value in order for each field that was ever
+    corrected, `body` the clear fields, `claims` the signed claims as received.
+    """
+
+    index: int
+    recorded_at: str
+    digest: str
+    kid: str
+    claims: Mapping[str, Any]
+    kind: str
+    body: dict[str, Any]
+    content: dict[str, Any]
+    values: dict[str, list[Value]] = field(default_factory=dict)
+    pending: bool = False
+    void: bool = False
+    voids: list[str] = field(default_factory=list)
+    reversed_at: int | None = None
+    countersigned_at: int | None = None
+    withdrawn_at: int | None = None
+    disputed: list[int] = field(default_factory=list)
+    redacted: dict[str, int] = field(default_factory=dict)
+    acts: list[int] = field(default_factory=list)
+    effective_at: int = -1
+
+    jti = property(lambda self: self.claims["jti"])
+    event = property(lambda self: self.claims["event"])
+    sub = property(lambda self: self.claims["sub"])
+    iss = property(lambda self: self.claims["iss"])
+    role = property(lambda self: self.claims["role"])
+    iat = property(lambda self: self.claims["iat"])
+    meaning = property(lambda self: self.claims.get("meaning"))
+    cut = property(lambda self: self.claims.get("cut"))
+    mode = property(lambda self: self.claims.get("mode", "direct"))
+
+    @property
+    def site(self) -> str | None:
+        """The site as corrected."""
+        corrected = self.values.get("site")
+        return corrected[-1].value if corrected else self.claims.get("site")
+
+    @property
+    def occurred_at(self) -> str | None:
+        """When it happened, as declared and corrected; None where unknown."""
+        return self.content.get("occurred_at")
+
+    @property
+    def stands(self) -> bool:
+        """In effect: countersigned where it had to be, not voided, not reversed."""
+        return not (self.pending or self.void or self.reversed_at is not None)
+
+    @property
+    def done(self) -> bool:
+        """Stands, and records something that happened rather than that it did not."""
+        return self.stands and self.content.get("status") not in ("not done", "unknown")
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A field, disclosed or clear."""
+        return self.content[name] if name in self.content else self.body.get(name, default)
+
+
+class Records:
+    """The statements of one aggregate by event id, in index order, with the effect of the acts among them."""
+
+    __slots__ = ("by_event", "by_jti", "last_index")
+
+    def __init__(self) -> None:
+        self.by_jti: dict[str, Record] = {}
+        self.by_event: dict[str, list[Record]] = {}
+        self.last_index = -1
+
+    def __len__(self) -> int:
+        return len(self.by_jti)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.by_jti.values())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Records) and self.by_jti == other.by_jti
+
+    def get(self, jti: str) -> Record | None:
+        """The record with this event id."""
+        return self.by_jti.get(jti)
+
+    def of(self, *events: str) -> list[Record]:
+        """Records of these events that stand, in index order."""
+        found = [record for event in events for record in self.by_event.get(event, ()) if record.stands]
+        return sorted(found, key=lambda record: record.index) if len(events) > 1 else found
+
+    def last(self, *events: str) -> Record | None:
+        """The newest record of these events that stands."""
+        found = self.of(*events)
+        return found[-1] if found else None
+
+    def observations(self, event: str) -> list[Observation]:
+        """Facts that happened, for the protocol's criteria, in index order."""
+        return [
+            Observation(r.jti, r.index, event, r.occurred_at, r.body | r.content if r.body else r.content)
+            for r in self.by_event.get(event, ())
+            if r.done
+        ]
+
+    def apply(self, record: Record) -> list[Record]:
+        """Take in one record; returns it and every earlier record whose state it changed."""
+        self.by_jti[record.jti] = record
+        self.by_event.setdefault(record.event, []).append(record)
+        self.last_index = record.effective_at = record.index
+        changed = [record]
+        target = self.target_of(record)
+        if target is not None:
+            target.acts.append(record.index)
+            changed.append(target)
+        if record.event == "Countersigned":
+            if target is not None and target.pending:
+                target.pending = False
+                target.countersigned_at = target.effective_at = record.index
+                self._effect(target, changed)
+        elif not record.pending:
+            self._effect(record, changed)
+        return changed
+
+    def target_of(self, record: Record) -> Record | None:
+        """The earlier record that an act names, if it is one of this aggregate's."""
+        for claim in ("corrects", "voids", "answers", "reverses", "countersigns"):
+            named = record.claims.get(claim)
+            if named is not None:
+                return self.by_jti.get(named["jti"])
+        return None
+
+    def _effect(self, record: Record, changed: list[Record]) -> None:
+        effect = _EFFECTS.get(record.event)
+        if effect is not None:
+            effect(self, record, changed)
+
+    def _correct(self, record: Record, changed: list[Record]) -> None:
+        target = self.target_of(record)
+        if target is not None:
+            self._set(target, record.claims["corrects"]["field"], record)
+            changed.append(target)
+
+    def _set(self, target: Record, name: str, record: Record) -> None:
+        history = target.values.get(name)
+        if history is None:
+            first = target.claims.get(name) if name in CLAIM_FIELDS else target.content.get(name)
+            author = Value(first, target.index, target.recorded_at, target.iss, target.role)
+            history = target.values[name] = [author]
+        value = record.content.get("value")
+        reason = record.content.get("reason")
+        history.append(Value(value, record.index, record.recorded_at, record.iss, record.role, reason))
+        if name not in CLAIM_FIELDS:
+            if value is None:
+                target.content.pop(name, None)
+            else:
+                target.content[name] = value
+
+    def _void(self, record: Record, changed: list[Record]) -> None:
+        target = self.target_of(record)
+        if target is not None:
+            target.voids.append(record.jti)
+            self._settle(target, changed)
+
+    def _settle(self, record: Record, changed: list[Record]) -> None:
+        """A record is void while a void of it stands; a void that is void itself lifts what it voided."""
+        record.void = any(not self.by_jti[jti].void for jti in record.voids)
+        changed.append(record)
+        if record.event == "EntryVoided" and not record.pending:
+            target = self.target_of(record)
+            if target is not None:
+                self._settle(target, changed)
+
+    def _reverse(self, record: Record, changed: list[Record]) -> None:
+        target = self.target_of(record)
+        if target is not None and target.reversed_at is None:
+            target.reversed_at = record.effective_at
+            changed.append(target)
+
+    def _withdraw_signature(self, record: Record, changed: list[Record]) -> None:
+        target = self.by_jti.get(record.body["record"]["jti"])
+        if target is not None:
+            target.acts.append(record.index)
+            target.withdrawn_at = record.effective_at
+            changed.append(target)
+
+    def _dispute(self, record: Record, changed: list[Record]) -> None:
+        target = self.by_jti.get(record.body["record"]["jti"])
+        if target is not None:
+            target.acts.append(record.index)
+            target.disputed.append(record.index)
+            changed.append(target)
+
+
+_EFFECTS = {
+    "EntryCorrected": Records._correct,
+    "EntryVoided": Records._void,
+    "DecisionReversed": Records._reverse,
+    "SignatureWithdrawn": Records._withdraw_signature,
+    "AttributionDisputed": Records._dispute,
+}

@@ -1,0 +1,153 @@
+"""Keys of actors and of the log, and what people say about their signatures (21 CFR 11.10(j), 11.100, 11.300)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from ledger.domain.context import Context
+from ledger.domain.model import (
+    DISCLOSED,
+    Digest,
+    EventModel,
+    Governance,
+    Index,
+    Label,
+    Reason,
+    Target,
+    Text,
+)
+from ledger.domain.refusals import Refusal
+from ledger.domain.roles import ANYONE, REGISTRAR
+from ledger.signing.errors import BadSignature, Malformed
+from ledger.signing.keys import PublicKey
+from ledger.signing.proofs import check_proof
+
+
+class KeyEnrolled(Governance):
+    """A key is enrolled for an actor, who proved to hold it."""
+
+    about = ("actor",)
+    recorders = REGISTRAR
+    words = "enrolled a key of the actor"
+    rules = ("KEY-5", "KEY-6", "AUTHORITY-9", "AUTHORITY-10")
+
+    kid: Digest
+    alg: Literal["Ed25519", "EdDSA", "ES256"]
+    jwk: dict[str, str]
+    proof: Annotated[str, "compact JWS, typ trial-key-proof+jwt, over {aud, iss, kid, jti}"]
+    custody: Literal["own", "custodial"] | None = None
+
+
+class KeyRevoked(Governance):
+    """A key is revoked; what it signed from `suspect_since` on is disputed until reaffirmed."""
+
+    about = ("actor",)
+    recorders = ANYONE
+    stopping = True
+    words = "revoked a key: {reason}"
+
+    kid: Digest
+    suspect_since: Index | None = None
+    reason: Annotated[Reason, DISCLOSED]
+
+
+class LogKeyRotated(Governance):
+    """The log's own keys change; the note is signed by the old and the new ones."""
+
+    about = ("study",)
+    recorders = REGISTRAR
+    words = "rotated the log's key"
+
+    log_keys: list[Text]
+    note: Text
+
+
+class CeremonyRequired(Governance):
+    """From here on electronic signatures need a signing ceremony."""
+
+    about = ("study",)
+    recorders = REGISTRAR
+    words = "made signing ceremonies mandatory"
+
+
+class SignatureReaffirmed(Governance):
+    """An actor stands by a statement whose key came under suspicion."""
+
+    about = ("actor",)
+    recorders = ANYONE
+    words = "reaffirmed own earlier signatures"
+
+    records: list[Target]
+
+
+class AccountabilityAccepted(Governance):
+    """A person accepts to be held accountable for actions under the own electronic signature."""
+
+    about = ("actor",)
+    recorders = ANYONE
+    words = "accepted accountability for electronic signatures"
+
+    statement: Text
+    version: Label
+
+
+EVENTS: tuple[type[EventModel], ...] = (
+    KeyEnrolled,
+    KeyRevoked,
+    LogKeyRotated,
+    CeremonyRequired,
+    SignatureReaffirmed,
+    AccountabilityAccepted,
+)
+
+
+class KeyUnusable(Refusal):
+    """The key in KeyEnrolled is not a usable public key, or not the one its thumbprint says."""
+
+    rule, status = "KEY-5", 422
+    remedy = "State the public JWK of an Ed25519 or P-256 key and its RFC 7638 thumbprint."
+    source = "RFC 7517, RFC 7638, RFC 8037"
+
+
+class PossessionNotProved(Refusal):
+    """The proof that the actor holds the new key does not stand."""
+
+    rule, status = "KEY-6", 422
+    remedy = "Have the new key sign {aud, iss, kid, jti} as a compact JWS with typ trial-key-proof+jwt."
+    source = "DESIGN section 4, KeyEnrolled"
+
+
+class NotOneself(Refusal):
+    """Only the actor concerned can record this."""
+
+    rule, status = "KEY-7", 403
+    remedy = "Have the actor named in `sub` record it, under an own key."
+
+
+def key_is_sound(ctx: Context) -> None:
+    """KEY-5, KEY-6: a usable key, its thumbprint, its algorithm, and the holder's proof over this enrolment."""
+    body, claims = ctx.candidate.body, ctx.candidate.claims
+    try:
+        key = PublicKey.from_jwk(body["jwk"])
+    except Malformed as wrong:
+        raise KeyUnusable(str(wrong)) from None
+    if key.kid != body["kid"] or key.alg != body["alg"].replace("EdDSA", "Ed25519"):
+        raise KeyUnusable(f"the key is {key.alg} with thumbprint {key.kid}")
+    actor = claims["sub"].partition("/")[2]
+    try:
+        check_proof(body["proof"], key, aud=claims["aud"], iss=actor, jti=claims["jti"])
+    except (Malformed, BadSignature) as wrong:
+        raise PossessionNotProved(str(wrong)) from None
+
+
+def is_oneself(ctx: Context) -> None:
+    """KEY-7: acceptance and reaffirmation are personal."""
+    if ctx.candidate.sub != f"actor/{ctx.candidate.iss}":
+        raise NotOneself(f"{ctx.candidate.iss!r} cannot speak for {ctx.candidate.sub}")
+
+
+PRECONDITIONS = {
+    "KeyEnrolled": (key_is_sound,),
+    "AccountabilityAccepted": (is_oneself,),
+    "SignatureReaffirmed": (is_oneself,),
+}

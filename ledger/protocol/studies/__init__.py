@@ -1,0 +1,1 @@
+"""Protocol files of the studies that are shipped, one YAML file each."""

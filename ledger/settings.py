@@ -1,0 +1,76 @@
+"""Configuration: environment variables, each documented here, validated at start.
+
+ TRIAL_LEDGER_HOME           folder of this installation (default: the user's data directory)
+ TRIAL_LEDGER_DATABASE_URL   PostgreSQL 15 or later, as the application's role (default: embedded, in the home)
+ TRIAL_LEDGER_ADMIN_URL      the same database as an administrator; only for `init` and migrations
+ TRIAL_LEDGER_PROJECTOR_URL  the same database as the projector's role (default: embedded)
+ TRIAL_LEDGER_ORIGIN         host part of every log's origin; fixed when the home is made
+ TRIAL_LEDGER_GENESIS_KEYS   thumbprints of registrar keys that may open a study, separated by spaces or commas
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+VARIABLES = (
+    "TRIAL_LEDGER_HOME",
+    "TRIAL_LEDGER_DATABASE_URL",
+    "TRIAL_LEDGER_ADMIN_URL",
+    "TRIAL_LEDGER_PROJECTOR_URL",
+    "TRIAL_LEDGER_ORIGIN",
+    "TRIAL_LEDGER_GENESIS_KEYS",
+)
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says, checked."""
+
+    home: Path
+    database_url: str | None = None
+    admin_url: str | None = None
+    projector_url: str | None = None
+    origin: str | None = None
+    genesis_keys: frozenset[str] = frozenset()
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Settings from environment variables; raises SettingsError naming the variable."""
+        given = {k: v.strip() for k, v in (environment or os.environ).items() if k in VARIABLES and v.strip()}
+        unknown = [
+            name
+            for name in (environment or os.environ)
+            if name.startswith("TRIAL_LEDGER_") and name not in VARIABLES and not name.startswith("TRIAL_LEDGER_TEST_")
+        ]
+        if unknown:
+            raise SettingsError(f"{', '.join(sorted(unknown))}: no such setting; known are {', '.join(VARIABLES)}")
+        url, projector = given.get("TRIAL_LEDGER_DATABASE_URL"), given.get("TRIAL_LEDGER_PROJECTOR_URL")
+        if (url is None) != (projector is None):
+            raise SettingsError(
+                "TRIAL_LEDGER_DATABASE_URL and TRIAL_LEDGER_PROJECTOR_URL go together: "
+                "set both for your own PostgreSQL, or neither for the embedded one"
+            )
+        keys = frozenset(re.split(r"[\s,]+", given.get("TRIAL_LEDGER_GENESIS_KEYS", ""))) - {""}
+        wrong = sorted(key for key in keys if not _THUMBPRINT.fullmatch(key))
+        if wrong:
+            raise SettingsError(f"TRIAL_LEDGER_GENESIS_KEYS: {wrong[0]!r} is not a SHA-256 thumbprint (43 characters)")
+        home = given.get("TRIAL_LEDGER_HOME")
+        return cls(
+            Path(home).expanduser() if home else user_data_path("trial-ledger", appauthor=False),
+            url,
+            given.get("TRIAL_LEDGER_ADMIN_URL"),
+            projector,
+            given.get("TRIAL_LEDGER_ORIGIN"),
+            keys,
+        )

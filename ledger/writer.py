@@ -1,0 +1,677 @@
+"""One writer per study and process: queue -> decide -> one transaction -> checkpoint -> receipts.
+
+Life of a statement, and what is true if the process dies there:
+ pooled        it waits in this process's queue; nobody was told anything; it is gone, the sender sends again
+ written       it is in an open transaction; the database rolls it back
+ committed     it is durable at its index; the sender, not yet told, sends again and gets the stored answer
+ checkpointed  a signed checkpoint covers it and its receipt can be made; the signer releases the same bytes again
+ witnessed     others have cosigned that checkpoint
+
+A batch is what queued while the last commit ran, no timer. Under the study's head lock the writer catches up
+with what other processes appended, decides each statement in turn against the aggregates, and inserts what
+stands with contiguous indexes. Deciding under the lock makes seats, keys and versions race-free. Anything but
+a confirmed commit discards the aggregates held in memory. After an unknown outcome the head lock waits the old
+transaction out, and the event ids say what became of it: nothing is ever retried blindly.
+
+The writer's thread owns the state and its connection; the signer's thread owns the signer and another one;
+`submit` may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from ledger.domain.aggregate import (
+    LedgerAggregate,
+    Study,
+    Subject,
+    aggregate_id,
+    record_of,
+    study_aggregate_id,
+)
+from ledger.domain.catalogue import CATALOGUE
+from ledger.domain.context import ROSTER_EVENTS, Context, Roster
+from ledger.domain.decide import decide
+from ledger.domain.genesis import GenesisTerms, decide_genesis
+from ledger.domain.refusals import Refusal
+from ledger.merkle.tree import HASH_BYTES, Frontier, entry_leaf_hash
+from ledger.receipts import Receipts, base64url
+from ledger.signer import LogSigner, SignedTree, SignerAlarm
+from ledger.signing.errors import BadSignature
+from ledger.signing.keys import PublicKey
+from ledger.signing.statement import Statement, verify
+from ledger.store import evidence, statements
+from ledger.store.database import Conn, Database, notify
+from ledger.store.errors import DatabaseUnavailable, StoreError
+from ledger.store.recorder import EventClasses, LedgerMapper, LedgerStoredEvent
+from ledger.store.rows import AppendStart, EventRow, Head
+
+MAX_BATCH = 1_000
+"""Statements in one transaction: some 100 ms of deciding, so that a lock is never held long."""
+MAX_BATCH_BYTES = 1_000_000
+"""Bytes in one transaction, disclosures included."""
+MAX_QUEUED = 10_000
+"""Statements that may wait in one process; beyond it callers are told to come back."""
+MAX_CACHED_RECORDS = 40_000
+"""Records of subjects kept in memory, some 2 KB each."""
+CLOCK_SKEW = timedelta(seconds=2)
+"""How far the last `recorded_at` may lie ahead of this machine's clock before the writer stops."""
+
+SIGN_AGAIN_SECONDS = 1.0
+"""How soon the signer tries again what it could not do: a database is back in a second, or in minutes."""
+SIGN_LOOK_SECONDS = 5.0
+"""How often an idle signer looks for what another process committed and did not live to sign."""
+
+SETTLE_SECONDS = 20.0
+"""How long to look for the outcome of an unconfirmed commit: a database restarts in less."""
+SETTLE_PAUSE_SECONDS = 0.2
+
+log = structlog.get_logger("ledger.writer")
+
+
+class Busy(Refusal):
+    """The study's queue is full."""
+
+    rule, status = "WRITER-1", 503
+    remedy = "Wait as long as Retry-After says and send the same statement again; nothing was recorded."
+
+
+class NotRecorded(Refusal):
+    """The statement was not recorded, because the ledger could not write."""
+
+    rule, status = "WRITER-2", 503
+    remedy = "Send the same statement again in a moment; its event id makes that harmless."
+
+
+class ClockAlarm(Refusal):
+    """This machine's clock is behind the ledger's last entry; the writer has stopped."""
+
+    rule, status = "WRITER-3", 503
+    remedy = "Set the clocks of all writing machines right; the writer goes on by itself."
+    source = "FDA Q&A 2024, Q14"
+
+
+class OtherStatement(Refusal):
+    """Another statement has this event id."""
+
+    rule = "IDEMPOTENCY-1"
+    remedy = "Give a new statement an event id of its own; send the original bytes to repeat it."
+
+
+class SignatureWrong(Refusal):
+    """The statement's signature is not that of the key it names."""
+
+    rule, status = "SIGNATURE-0", 401
+    remedy = "Sign the exact bytes with the key named in `kid`."
+    source = "21 CFR 11.70"
+
+
+class Fault(Refusal):
+    """The ledger itself failed on this statement; it was not recorded."""
+
+    rule, status = "WRITER-4", 500
+    remedy = "Report it with the request id; sending it again is harmless."
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A recorded statement: where it stands, and the receipt that proves it (None while the signer is down)."""
+
+    jti: str
+    index: int
+    leaf_hash: bytes
+    recorded_at: str
+    repeat: bool = False
+    receipt: str | None = None
+    size: int = 0
+    root: str = ""
+    row: EventRow | None = None
+
+
+Outcome = Answer | Refusal
+
+
+@dataclass(slots=True)
+class Submission:
+    """A statement on its way; `done` is called once, from a thread of the writer."""
+
+    statement: Statement
+    done: Callable[[Outcome], None]
+    verified: bool = False
+    validate_only: bool = False
+    receipt: bool = True
+
+    @property
+    def weight(self) -> int:
+        return len(self.statement.jwt) + sum(map(len, self.statement.disclosures))
+
+
+@dataclass(slots=True)
+class _State:
+    """What the writer knows of the study as of `position`."""
+
+    position: int = 0
+    frontier: Frontier = field(default_factory=Frontier)
+    last_recorded_at: str = ""
+    study: Study | None = None
+    roster: Roster = field(default_factory=Roster)
+    subjects: OrderedDict[UUID, Subject] = field(default_factory=OrderedDict)
+
+    def keep(self, id: UUID, subject: Subject) -> None:
+        self.subjects[id] = subject
+        self.subjects.move_to_end(id)
+
+    def shrink(self) -> None:
+        total = sum(len(subject.records) for subject in self.subjects.values())
+        while total > MAX_CACHED_RECORDS and len(self.subjects) > 1:
+            _, dropped = self.subjects.popitem(last=False)
+            total -= len(dropped.records)
+
+
+def ledger_mapper(origin: str) -> LedgerMapper:
+    """The mapping between stored events and the two aggregates of one study."""
+
+    def check(event: str, version: int) -> None:
+        if version > CATALOGUE[event].v:
+            raise LookupError(f"{event} version {version} was written by a newer release")
+
+    def classes(aggregate: type[LedgerAggregate]) -> EventClasses:
+        topic = f"{aggregate.__module__}:{aggregate.__qualname__}"
+        return EventClasses(aggregate.Begun, aggregate.Recorded, topic, check)
+
+    return LedgerMapper(study_aggregate_id(origin), classes(Study), classes(Subject))
+
+
+def roster_topics() -> list[str]:
+    """Topics that the roster is folded from, in every version."""
+    return [f"{event}/{v}" for event in sorted(ROSTER_EVENTS) for v in range(1, CATALOGUE[event].v + 1)]
+
+
+class StudyWriter:
+    """The writer of one study in this process."""
+
+    def __init__(
+        self,
+        study: str,
+        origin: str,
+        database: Database,
+        signer: LogSigner,
+        receipts: Receipts,
+        terms: GenesisTerms,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.study, self.origin, self.signed_size = study, origin, 0
+        self.alarm: SignerAlarm | None = None
+        self._database, self._signer, self._receipts = database, signer, receipts
+        self._terms, self._clock = terms, clock
+        self._study_id = study_aggregate_id(origin)
+        self._mapper = ledger_mapper(origin)
+        self._state: _State | None = None
+        self._keys: Mapping[str, Any] = {}
+        self._queue: deque[Submission] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._unsigned: deque[tuple[Submission, Answer]] = deque()
+        self._sign_wake = threading.Condition()
+        self._threads = [
+            threading.Thread(target=self._write_loop, name=f"writer-{study}", daemon=True),
+            threading.Thread(target=self._sign_loop, name=f"signer-{study}", daemon=True),
+        ]
+
+    # -- from any thread ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Take nothing new, finish what is queued and signed, end the threads."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+        self._threads[0].join()
+        with self._sign_wake:
+            self._sign_wake.notify_all()
+        self._threads[1].join()
+
+    def submit(self, submissions: Sequence[Submission]) -> None:
+        """Queue statements, in order; raises Busy when they do not fit, and then none is queued."""
+        with self._wake:
+            if self._stopping or len(self._queue) + len(submissions) > MAX_QUEUED:
+                raise Busy(f"{len(self._queue)} statements of {self.study} wait already")
+            self._queue.extend(submissions)
+            self._wake.notify()
+
+    def public_key(self, kid: str) -> PublicKey | None:
+        """The key that a statement names, as far as this process has seen it enrolled: to verify early."""
+        key = self._keys.get(kid)
+        return None if key is None else _public_key(kid, key.jwk)
+
+    @property
+    def queued(self) -> int:
+        """How many statements wait."""
+        return len(self._queue)
+
+    # -- the writer's thread --------------------------------------------------------------------------------
+
+    def _write_loop(self) -> None:
+        while True:
+            batch = self._take()
+            if batch is None:
+                return
+            try:
+                self._write(batch)
+            except Exception:  # the loop outlives whatever one batch did
+                log.exception("writer-fault", study=self.study)
+                self._state = None
+                self._answer([(s, Fault("an unexpected fault while writing")) for s in batch])
+
+    def _take(self) -> list[Submission] | None:
+        with self._wake:
+            while not self._queue:
+                if self._stopping:
+                    return None
+                self._wake.wait()
+            batch, weight = [self._queue.popleft()], 0
+            weight = batch[0].weight
+            while self._queue and len(batch) < MAX_BATCH:
+                weight += self._queue[0].weight
+                if weight > MAX_BATCH_BYTES:
+                    break
+                batch.append(self._queue.popleft())
+            return batch
+
+    def _write(self, batch: list[Submission]) -> None:
+        """One transaction. Each submission is answered exactly once, here or by the signer's thread."""
+        out = _Batch()
+        try:
+            with self._database.connection() as connection:
+                self._transact(connection, batch, out)
+        except DatabaseUnavailable as error:
+            self._state = None
+            if not out.committing or not self._settled(out):
+                self._answer([(s, NotRecorded(str(error))) for s in batch])
+                return
+        except StoreError as error:
+            self._state = None
+            self._answer([(s, NotRecorded(str(error))) for s in batch])
+            return
+        except ClockAlarm as alarm:
+            self._answer([(s, alarm) for s in batch])
+            return
+        if self._state is not None:
+            self._state.shrink()
+        self._answer(out.refused)
+        self._hand_over(out)
+
+    def _transact(self, connection: Conn, batch: list[Submission], out: _Batch) -> None:
+        """Decide under the head's lock and commit; whatever else happens, nothing was recorded."""
+        begun = statements.begin_append(connection, self.study, {s.statement.jti for s in batch})
+        try:
+            self._decide_all(connection, begun, batch, out)
+        except BaseException:
+            self._state = None
+            statements.abandon(connection)
+            raise
+        if not out.rows:
+            statements.abandon(connection)
+            return
+        out.committing = True
+        state = self._state
+        assert state is not None
+        frontier = out.growth(state)
+        head = Head(state.position, b"".join(frontier.peaks), frontier.root(), state.last_recorded_at)
+        try:
+            statements.finish_append(connection, self.study, out.rows, head)
+        except BaseException:
+            self._state = None
+            raise
+        state.frontier = frontier
+        notify(connection, self.study, state.position)
+
+    def _decide_all(self, connection: Conn, begun: AppendStart, batch: list[Submission], out: _Batch) -> None:
+        state = self._caught_up(connection, begun.head)
+        now = self._clock()
+        self._check_clock(state, now)
+        out.known = {jti: (known.idx, known.jwt_sha256) for jti, known in begun.known.items()}
+        for submission in batch:
+            try:
+                answer = self._one(connection, state, submission, now, out)
+            except Refusal as refusal:
+                out.refused.append((submission, refusal))
+            except Exception:
+                log.exception("decide-fault", study=self.study, jti=submission.statement.jti)
+                if out.spoiled:
+                    raise
+                out.refused.append((submission, Fault("an unexpected fault while deciding")))
+            else:
+                out.answers.append((submission, answer))
+
+    def _check_clock(self, state: _State, now: datetime) -> None:
+        if state.study is not None and state.study.genesis.body["clock"] == "simulated":
+            return
+        last = state.last_recorded_at
+        if last and datetime.fromisoformat(last) > now + CLOCK_SKEW:
+            raise ClockAlarm(f"the clock says {stamp(now)}, the last entry {last}")
+
+    def _one(
+        self, connection: Conn, state: _State, submission: Submission, now: datetime, out: _Batch
+    ) -> Answer:
+        statement = submission.statement
+        known = out.known.get(statement.jti)
+        if known is not None:
+            index, digest = known
+            if digest != sha256(statement.jwt.encode()).digest():
+                raise OtherStatement(f"the event id {statement.jti} stands at index {index}", (index,))
+            return Answer(statement.jti, index, b"", "", repeat=True)
+        recorded_at = self._recorded_at(state, statement, now)
+        subject = self._decided(connection, state, submission, recorded_at)
+        if submission.validate_only:
+            return Answer(statement.jti, state.position, b"", recorded_at)
+        out.spoiled = True
+        answer = self._record(state, statement, subject, recorded_at, out)
+        out.spoiled = False
+        return answer
+
+    def _recorded_at(self, state: _State, statement: Statement, now: datetime) -> str:
+        """The later of the clock and the previous entry's time; a simulated study's clock is the statement's."""
+        claims = statement.claims
+        study = state.study
+        clock = study.genesis.body["clock"] if study else statement.body.get("clock")
+        if clock == "simulated":
+            own = "" if claims["iss"] == "ledger" else stamp(datetime.fromtimestamp(claims["iat"], UTC))
+            return max(own, state.last_recorded_at)
+        return max(stamp(now), state.last_recorded_at)
+
+    def _decided(
+        self, connection: Conn, state: _State, submission: Submission, recorded_at: str
+    ) -> LedgerAggregate | None:
+        statement = submission.statement
+        if state.study is None:
+            decide_genesis(statement, self._terms, recorded_at)
+            return None
+        self._verified(state, submission)
+        about = aggregate_id(statement.claims, self._study_id)
+        subject = None if about == self._study_id else self._load(connection, state, about)
+        registrars = state.study.authority.registrars_required
+        candidate = record_of(statement, state.position, recorded_at, registrars)
+        decide(
+            Context(
+                state.study,
+                state.roster,
+                subject,
+                candidate,
+                recorded_at,
+                self.signed_size,
+                lambda id: self._load(connection, state, id),
+                lambda size: self._root_at(connection, size),
+            )
+        )
+        return state.study if about == self._study_id else subject
+
+    def _verified(self, state: _State, submission: Submission) -> None:
+        """A statement whose key was not known when it came in is verified here, after its predecessors."""
+        if submission.verified or state.study is None:
+            return
+        statement = submission.statement
+        key = state.study.authority.key(statement.kid)
+        if key is None:
+            return  # decide() says that the key is not enrolled
+        try:
+            verify(statement, _public_key(statement.kid, key.jwk))
+        except BadSignature as wrong:
+            raise SignatureWrong(str(wrong)) from None
+
+    def _record(
+        self, state: _State, statement: Statement, aggregate: LedgerAggregate | None, at: str, out: _Batch
+    ) -> Answer:
+        about = aggregate_id(statement.claims, self._study_id)
+        if aggregate is None:
+            kind: type[LedgerAggregate] = Study if about == self._study_id else Subject
+            aggregate = kind.begin(about, statement, state.position, at)
+            if isinstance(aggregate, Study):
+                state.study = aggregate
+            elif isinstance(aggregate, Subject):
+                state.keep(about, aggregate)
+        else:
+            aggregate.record(statement, state.position, at)
+        if statement.event in ROSTER_EVENTS:
+            state.roster.apply(record_of(statement, state.position, at))
+        leaf = entry_leaf_hash(statement.jwt, at)
+        (event,) = aggregate.collect_events()
+        row = _row(self._mapper.to_stored_event(event), statement, leaf)
+        out.rows.append(row)
+        answer = Answer(statement.jti, state.position, leaf, at, row=row)
+        out.known[statement.jti] = (state.position, sha256(statement.jwt.encode()).digest())
+        out.leaves.append(leaf)
+        state.position += 1
+        state.last_recorded_at = at
+        return answer
+
+    def _settled(self, out: _Batch) -> bool:
+        """The commit's outcome is unknown: wait the old transaction out under the lock, then look.
+
+        A commit is all or nothing, so one event id tells of all; False: nothing was recorded, or the database
+        is still away and nobody can say (then the sender's repeat will find out).
+        """
+        deadline = time.monotonic() + SETTLE_SECONDS
+        first = out.rows[0]
+        while time.monotonic() < deadline:
+            try:
+                with self._database.connection() as connection:
+                    found = statements.begin_append(connection, self.study, {first.jti}).known.get(first.jti)
+                    statements.abandon(connection)
+                return found is not None and found.idx == first.idx
+            except StoreError:
+                time.sleep(SETTLE_PAUSE_SECONDS)
+        return False
+
+    # -- state ----------------------------------------------------------------------------------------------
+
+    def _caught_up(self, connection: Conn, head: Head) -> _State:
+        """The state as of the head: what other processes appended is folded, or everything loaded afresh."""
+        state = self._state
+        if state is None:
+            state = self._load_all(connection, head)
+        while state.position < head.size:
+            rows = statements.select_events(connection, self.study, state.position, head.size, MAX_BATCH)
+            for row in rows:
+                self._fold(state, row)
+                state.position = row.idx + 1
+        state.frontier = frontier_of(head)
+        state.last_recorded_at = head.last_recorded_at
+        self._state = state
+        self._keys = state.study.authority.keys if state.study else {}
+        return state
+
+    def _load_all(self, connection: Conn, head: Head) -> _State:
+        state = _State(position=head.size)
+        for row in statements.select_aggregate(connection, self.study, self._study_id):
+            state.study = self._event(row).mutate(state.study)
+        position = 0
+        while True:
+            rows = statements.select_events(
+                connection, self.study, position, head.size, MAX_BATCH, topics=roster_topics()
+            )
+            for row in rows:
+                statement = self._event(row).statement
+                state.roster.apply(record_of(statement, row.idx, row.recorded_at))
+            if len(rows) < MAX_BATCH:
+                return state
+            position = rows[-1].idx + 1
+
+    def _event(self, row: EventRow) -> Any:
+        return self._mapper.to_domain_event(LedgerStoredEvent.of_row(row))
+
+    def _fold(self, state: _State, row: EventRow) -> None:
+        """Fold one row that is already recorded into what is held in memory."""
+        event = self._event(row)
+        if row.originator_id == self._study_id:
+            state.study = event.mutate(state.study)
+        elif row.originator_id in state.subjects:
+            event.mutate(state.subjects[row.originator_id])
+        if event.statement.event in ROSTER_EVENTS:
+            state.roster.apply(record_of(event.statement, row.idx, row.recorded_at))
+
+    def _load(self, connection: Conn, state: _State, id: UUID) -> Subject | None:
+        subject = state.subjects.get(id)
+        if subject is None:
+            for row in statements.select_aggregate(connection, self.study, id):
+                subject = self._event(row).mutate(subject)
+            if subject is None:
+                return None
+        state.keep(id, subject)
+        return subject
+
+    def _root_at(self, connection: Conn, size: int) -> str | None:
+        """The root of the first `size` entries; None beyond what was signed, by whichever process."""
+        if size > self.signed_size:
+            newest = evidence.latest_checkpoint(connection, self.study)
+            if newest is None or size > newest.size:
+                return None
+            self.signed_size = max(self.signed_size, newest.size)
+        return self._receipts.root_at(connection, size)
+
+    # -- the signer's thread --------------------------------------------------------------------------------
+
+    def _hand_over(self, out: _Batch) -> None:
+        """Dry runs are answered now, the rest when a checkpoint covers it."""
+        self._answer([(s, a) for s, a in out.answers if s.validate_only])
+        waiting = [(s, a) for s, a in out.answers if not s.validate_only]
+        if waiting:
+            with self._sign_wake:
+                self._unsigned.extend(waiting)
+                self._sign_wake.notify()
+
+    def _sign_loop(self) -> None:
+        due = 0.0  # at once: whatever a crash left unsigned
+        while True:
+            with self._sign_wake:
+                self._sign_wake.wait_for(lambda: self._unsigned or self._ended, max(0.0, due - time.monotonic()))
+                if not self._unsigned and self._ended:
+                    return
+                waiting = list(self._unsigned)
+                self._unsigned.clear()
+            try:
+                done = self._sign(waiting)
+            except Exception:
+                log.exception("signer-fault", study=self.study)
+                self._answer(waiting)
+                done = False
+            due = time.monotonic() + (SIGN_LOOK_SECONDS if done else SIGN_AGAIN_SECONDS)
+
+    @property
+    def _ended(self) -> bool:
+        """Whether nothing will be committed here any more."""
+        return self._stopping and not self._threads[0].is_alive()
+
+    def _sign(self, waiting: list[tuple[Submission, Answer]]) -> bool:
+        """Have everything committed signed, by whichever process it was; answer who waits. False: not yet."""
+        try:
+            with self._database.connection() as connection:
+                if not waiting and self.alarm is None:
+                    if statements.read_head(connection, self.study).size == self.signed_size:
+                        return True
+                try:
+                    tree = self._signer.advance(connection)
+                except SignerAlarm as alarm:
+                    if self.alarm is None or self.alarm.because != alarm.because:
+                        log.error("signer-alarm", study=self.study, because=alarm.because, remedy=alarm.remedy)
+                    self.alarm = alarm
+                    self._answer([(s, self._found(connection, a)) for s, a in waiting])
+                    return False
+                self.alarm, self.signed_size = None, tree.size
+                self._receipts.remember(tree.size, tree.root)
+                self._answer([(s, self._with_receipt(connection, tree, s, a)) for s, a in waiting])
+                return True
+        except StoreError as error:
+            log.warning("signer-waits", study=self.study, because=str(error))
+            self._answer(waiting)
+            return False
+
+    def _found(self, connection: Conn, answer: Answer) -> Answer:
+        """The answer with its row; a repeat's was recorded earlier, perhaps by another process."""
+        row = answer.row or statements.find_event(connection, self.study, answer.jti)
+        assert row is not None
+        return replace(answer, row=row, leaf_hash=row.leaf_hash, recorded_at=row.recorded_at)
+
+    def _with_receipt(self, connection: Conn, tree: SignedTree, submission: Submission, answer: Answer) -> Answer:
+        answer = self._found(connection, answer)
+        receipt = None
+        if submission.receipt:
+            assert answer.row is not None
+            receipt = self._receipts.receipt(connection, answer.row, tree.size, tree.checkpoint, tree.growth)
+        return replace(answer, receipt=receipt, size=tree.size, root=base64url(tree.root), row=None)
+
+    @staticmethod
+    def _answer(outcomes: Sequence[tuple[Submission, Outcome]]) -> None:
+        for submission, outcome in outcomes:
+            try:
+                submission.done(outcome)
+            except Exception:  # whoever waited is gone; what was recorded stands
+                log.exception("answer-fault", jti=submission.statement.jti)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction decided. `spoiled`: an aggregate may be half folded."""
+
+    rows: list[EventRow] = field(default_factory=list)
+    answers: list[tuple[Submission, Answer]] = field(default_factory=list)
+    refused: list[tuple[Submission, Outcome]] = field(default_factory=list)
+    leaves: list[bytes] = field(default_factory=list)
+    known: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    spoiled: bool = False
+    committing: bool = False
+
+    def growth(self, state: _State) -> Frontier:
+        """The frontier after this batch."""
+        return state.frontier.extend(self.leaves)
+
+
+def stamp(moment: datetime) -> str:
+    """A time as the leaf holds it: `YYYY-MM-DDTHH:MM:SS.ffffffZ`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def frontier_of(head: Head) -> Frontier:
+    """The frontier as the head row keeps it: the peaks alone."""
+    peaks = tuple(head.frontier[at : at + HASH_BYTES] for at in range(0, len(head.frontier), HASH_BYTES))
+    return Frontier(head.size, peaks)
+
+
+def _row(stored: LedgerStoredEvent, statement: Statement, leaf: bytes) -> EventRow:
+    return EventRow(
+        stored.index,
+        UUID(str(stored.originator_id)),
+        stored.originator_version,
+        stored.topic,
+        statement.jwt,
+        statement.disclosures,
+        statement.jti,
+        statement.kid,
+        stored.recorded_at,
+        leaf,
+    )
+
+
+_PARSED: dict[str, PublicKey] = {}
+
+
+def _public_key(kid: str, jwk: Mapping[str, Any]) -> PublicKey:
+    """A parsed key, once per process: thumbprints name keys for ever."""
+    key = _PARSED.get(kid)
+    if key is None:
+        key = _PARSED[kid] = PublicKey.from_jwk(jwk)
+    return key
