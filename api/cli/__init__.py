@@ -1,0 +1,1 @@
+"""The command line `trial-ledger`; one file a command."""

@@ -1,0 +1,55 @@
+"""The command line `trial-ledger`: data on stdout, talk on stderr, `--json` everywhere.
+
+Exit status: 0 done or verified, 1 refused or not verified, 2 could not decide, 64 wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from api.cli.demo.command import demo
+from api.cli.doctor import doctor
+from api.cli.imports import imports
+from api.cli.init import init
+from api.cli.output import EXIT_UNDECIDED, EXIT_USAGE, talk
+from api.cli.projections import projections
+from api.cli.serve import serve
+from ledger.home import HomeError
+from ledger.settings import SettingsError
+from ledger.store.errors import StoreError
+
+app = typer.Typer(
+    name="trial-ledger",
+    help="A clinical trial as signed, immutable events, with everything else derived from them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(demo)
+app.command()(serve)
+app.command()(init)
+app.command()(doctor)
+app.add_typer(imports, name="import")
+app.add_typer(projections, name="projections")
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend are one sentence each, without a trace."""
+    try:
+        code = app(standalone_mode=False)
+    except click.UsageError as wrong:
+        wrong.show()
+        code = EXIT_USAGE
+    except click.exceptions.Abort:
+        code = EXIT_UNDECIDED
+    except (SettingsError, HomeError) as wrong:
+        talk(str(wrong))
+        code = EXIT_USAGE
+    except StoreError as error:
+        talk(str(error))
+        code = EXIT_UNDECIDED
+    sys.exit(code or 0)

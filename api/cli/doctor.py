@@ -1,0 +1,28 @@
+"""`trial-ledger doctor`: is everything there that the ledger needs, and what to do where it is not."""
+
+from __future__ import annotations
+
+import typer
+
+from api.cli.output import EXIT_REFUSED, Json, give
+from ledger.application import Ledger
+from ledger.settings import Settings
+from ledger.store.errors import StoreError
+from ledger.store.roles import check
+
+
+def doctor(json_: Json = False) -> None:
+    """Check configuration, database, roles and logs."""
+    problems: list[str] = []
+    try:
+        with Ledger(Settings.read()) as ledger:
+            problems += [str(problem) for problem in check(ledger.urls.app)]
+            for study in ledger.studies():
+                alarm = ledger.check_log(study)
+                if alarm is not None:
+                    problems.append(str(alarm))
+    except StoreError as error:
+        problems.append(str(error))
+    give({"problems": problems}, json_, "\n".join(problems) or "Everything is in place.")
+    if problems:
+        raise typer.Exit(EXIT_REFUSED)

@@ -1,0 +1,216 @@
+"""`trial-ledger serve`: one server process, one projector process beside it.
+
+The server listens on loopback alone until reads are authenticated. The projector is a child that ends when
+the server does, however that ends: it reads its standard input, a pipe that nobody writes to. With
+`--until-eof` the server itself ends with whoever started it in the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+import uvicorn
+
+from api.cli.output import EXIT_USAGE, Json, give, talk
+from api.v1.app import create_app
+from ledger.application import Ledger
+from ledger.settings import Settings
+from ledger.store.errors import StoreError
+
+START_SECONDS = 60.0
+"""How long a server that we start may take until it says its address: a first start makes a database."""
+STOP_SECONDS = 30.0
+WATCH_SECONDS = 0.5
+"""How often the server looks after its database and its projector."""
+BACKLOG = 1_024
+
+log = structlog.get_logger("serve")
+
+
+class NotLoopback(typer.BadParameter):
+    """Reads are not authenticated, so only this machine may ask."""
+
+
+def loopback(host: str) -> str:
+    """An address of this machine alone; anything else is refused."""
+    name = "127.0.0.1" if host == "localhost" else host
+    try:
+        good = ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        good = False
+    if not good:
+        raise NotLoopback(
+            f"{host} is not a loopback address. Reads are not authenticated yet, so whoever reaches this server "
+            "could read pseudonymous health data; it listens on 127.0.0.1 or ::1 only."
+        )
+    return name
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8014,
+    until_eof: Annotated[bool, typer.Option(help="End when standard input ends.")] = False,
+    json_: Json = False,
+) -> None:
+    """Serve the ledger of this installation over HTTP."""
+    address = loopback(host)
+    quiet_logs()
+    ledger = Ledger(Settings.read())
+    ledger.allow_genesis(ledger.home.key("registrar").kid)
+    with contextlib.ExitStack() as stack:
+        listener = _listen(address, port)
+        stack.callback(listener.close)
+        stack.enter_context(ledger)
+        ledger.resume()
+        stop = threading.Event()
+        watch = threading.Thread(target=_look_after, args=(ledger, stop), name="watch", daemon=True)
+        watch.start()
+        stack.callback(watch.join)
+        stack.callback(stop.set)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_run(ledger, listener, until_eof, json_))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not made for this platform
+        return None
+    return uvloop.new_event_loop
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+    except OSError as error:
+        listener.close()
+        talk(f"Port {port} cannot be used ({error.strerror}); choose another with --port, or 0 for a free one.")
+        raise typer.Exit(EXIT_USAGE) from None
+    listener.listen(BACKLOG)
+    return listener
+
+
+async def _run(ledger: Ledger, listener: socket.socket, until_eof: bool, as_json: bool) -> None:
+    config = uvicorn.Config(
+        create_app(ledger), log_level="warning", access_log=False, lifespan="on", server_header=False
+    )
+    server = uvicorn.Server(config)
+    if until_eof:
+        threading.Thread(target=_end_at_eof, args=(server,), name="until-eof", daemon=True).start()
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.005)
+    if server.started:
+        give({"url": url, "pid": os.getpid(), "home": str(ledger.home.path)}, as_json, f"Listening on {url}")
+    await serving
+
+
+def _end_at_eof(server: uvicorn.Server) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        while sys.stdin.buffer.read(4_096):
+            pass
+    server.should_exit = True
+
+
+def _look_after(ledger: Ledger, stop: threading.Event) -> None:
+    """Keep the embedded database and the projector running until told to stop."""
+    projector: subprocess.Popen[bytes] | None = None
+    while not stop.is_set():
+        try:
+            if ledger.embedded is not None:
+                ledger.embedded.ensure_running()
+            if projector is None or projector.poll() is not None:
+                if projector is not None:
+                    log.warning("projector-restarts", status=projector.returncode)
+                projector = start_projector(ledger.urls.projector)
+        except StoreError as error:
+            log.warning("database-away", because=str(error))
+        stop.wait(WATCH_SECONDS)
+    if projector is not None:
+        _end(projector)
+
+
+def start_projector(url: str) -> subprocess.Popen[bytes]:
+    """A projector process that ends when its standard input is closed, by us or by our death."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "projections.engine.follow"],
+        stdin=subprocess.PIPE,
+        env={**os.environ, "TRIAL_LEDGER_PROJECTOR_URL": url},
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def quiet_logs() -> None:
+    """Log lines are JSON on standard error, from warnings up."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(30),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that we started: where it listens, its process."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+
+@contextlib.contextmanager
+def server_process(home: Path, environment: Mapping[str, str] | None = None) -> Iterator[Served]:
+    """A server of this home on a free loopback port, in a process of its own that ends with us."""
+    env = {**os.environ, **(environment or {}), "TRIAL_LEDGER_HOME": str(home)}
+    command = [sys.executable, "-m", "api.cli", "serve", "--port", "0", "--until-eof", "--json"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+    try:
+        assert process.stdout is not None
+        timer = threading.Timer(START_SECONDS, process.kill)
+        timer.start()
+        line = process.stdout.readline()
+        timer.cancel()
+        if not line:
+            raise RuntimeError(f"the server did not start (exit status {process.wait()})")
+        yield Served(json.loads(line)["url"], process)
+    finally:
+        _end(process)
+
+
+def wait_until_ended(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a server that serves until it is interrupted."""
+    while process.poll() is None:
+        time.sleep(WATCH_SECONDS)

@@ -1,0 +1,1 @@
+"""The client: makes and signs statements, sends them, keeps what came back."""

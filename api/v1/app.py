@@ -1,0 +1,132 @@
+"""The HTTP application over one Ledger: routes, one error shape, request ids, health, metrics.
+
+Until reads are authenticated it is served on loopback only (`api/cli/serve.py` refuses anything else).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.v1 import problems
+from api.v1.appending import Appending
+from api.v1.home import home_page
+from api.v1.reading import answered, log_router, tile_router
+from api.v1.views import view_router
+from ledger.application import Ledger
+from ledger.domain.refusals import Refusal
+from ledger.store import statements
+from ledger.store.errors import StoreError
+
+VERSION = "0.1.0"
+
+
+class RequestIds:
+    """Gives every request an id, or takes the caller's, and sends it back as X-Request-Id."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        given = dict(scope["headers"]).get(b"x-request-id", b"")
+        name = given if 0 < len(given) <= 100 and given.isalnum() else uuid.uuid4().hex.encode()
+        scope.setdefault("state", {})["request_id"] = name.decode()
+
+        async def stamped(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", name)]
+            await send(message)
+
+        return await self.app(scope, receive, stamped)
+
+
+def create_app(ledger: Ledger) -> ASGIApp:
+    """The application; `ledger` is open and stays the caller's to close."""
+    appending = Appending(ledger)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        appending.close()
+
+    app = FastAPI(
+        title="Trial ledger", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    app.add_exception_handler(Refusal, problems.on_refusal)
+    app.add_exception_handler(StoreError, problems.on_store_error)
+    app.add_exception_handler(HTTPException, problems.on_http_exception)
+    app.add_exception_handler(RequestValidationError, problems.on_invalid)
+    app.add_exception_handler(Exception, problems.on_fault)
+    # Plain routes: the way in does without FastAPI's parameters, which cost more than the decision.
+    app.router.routes.append(Route("/v1/studies", appending.open_study, methods=["POST"]))
+    app.router.routes.append(Route("/v1/studies/{study}/events", appending.events, methods=["POST"]))
+    app.include_router(log_router(ledger))
+    app.include_router(view_router(ledger))
+    app.include_router(tile_router(ledger))
+    _operations(app, ledger)
+    return RequestIds(app)
+
+
+def _operations(app: FastAPI, ledger: Ledger) -> None:
+    registry = CollectorRegistry()
+    size = Gauge("ledger_size", "Entries committed", ["study"], registry=registry)
+    signed = Gauge("ledger_signed_size", "Entries under a checkpoint", ["study"], registry=registry)
+    queued = Gauge("ledger_pooled", "Statements pooled in this process", ["study"], registry=registry)
+    alarmed = Gauge("ledger_signer_alarm", "1 while the signer refuses to sign", ["study"], registry=registry)
+
+    @app.get("/", include_in_schema=False)
+    def home() -> HTMLResponse:
+        policy = {"Content-Security-Policy": "default-src 'none'; style-src 'self'"}
+        return HTMLResponse(home_page(ledger), headers=policy)
+
+    @app.get("/health/live", tags=["operation"])
+    def live() -> Response:
+        """The process answers."""
+        return answered({"status": "live"}, None)
+
+    @app.get("/health/ready", tags=["operation"])
+    def ready() -> Response:
+        """The database answers, so appends are possible."""
+        return answered({"status": "ready", "studies": len(ledger.studies())}, None)
+
+    @app.get("/health/ledger", tags=["operation"])
+    def state() -> Response:
+        """Per study: committed and signed size, what waits, whether the signer raised an alarm."""
+        found = {study: _state(ledger, study) for study in ledger.studies()}
+        healthy = not any(one["alarm"] for one in found.values())
+        return answered({"status": "good" if healthy else "alarm", "studies": found}, None, 200 if healthy else 503)
+
+    @app.get("/metrics", include_in_schema=False)
+    def metrics() -> Response:
+        for study in ledger.studies():
+            now = _state(ledger, study)
+            size.labels(study).set(now["committed"])
+            signed.labels(study).set(now["checkpointed"])
+            queued.labels(study).set(now["pooled"])
+            alarmed.labels(study).set(1 if now["alarm"] else 0)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _state(ledger: Ledger, study: str) -> dict[str, object]:
+    writer = ledger.writer(study)
+    with ledger.database.connection() as connection:
+        committed = statements.read_head(connection, study).size
+        newest = ledger.checkpoint(connection, study) if committed else None
+    alarm = writer.alarm
+    return {
+        "pooled": writer.queued,
+        "committed": committed,
+        "checkpointed": newest.size if newest else 0,
+        "alarm": None if alarm is None else {"because": alarm.because, "remedy": alarm.remedy},
+    }

@@ -1,0 +1,260 @@
+"""GET of the log: entries, receipts, checkpoint, proofs, tiles; catalogue, protocol, study summaries.
+
+Nothing beyond the newest signed size is shown. `as_of` and `wait_for` are sizes; every answer says in
+`Ledger-Index` and `Ledger-Root` which state it stands for.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from api.v1.problems import BadRequest, WrongId
+from ledger.application import MAX_PAGE, Entry, EntryNotFound, Ledger
+from ledger.domain.catalogue import CATALOGUE
+from ledger.domain.refusals import Refusal
+from ledger.merkle.tiles import WIDTH, MissingTile, bundle_bytes, parse_tile_path, tile_width
+from ledger.merkle.tree import entry_bytes
+from ledger.receipts import base64url
+from ledger.store import evidence, statements
+from ledger.store.database import Conn
+from ledger.store.rows import CheckpointRow
+
+STUDY_ID = re.compile(r"[A-Z0-9-]{3,32}")
+WAIT_LIMIT_SECONDS = 10.0
+"""How long a read waits for the size it asks for (DESIGN section 7)."""
+POLL_SECONDS = 0.02
+
+
+class NotSignedYet(Refusal):
+    """The size that was asked for is not under a checkpoint yet."""
+
+    rule, status = "READ-9", 503
+    remedy = "Ask again in a moment, or without `wait_for`."
+
+
+def study_id(value: str) -> str:
+    """A study's id from an address; raises WrongId."""
+    if not STUDY_ID.fullmatch(value):
+        raise WrongId(f"{value[:40]!r} is not a study's id")
+    return value
+
+
+def answered(value: Any, newest: CheckpointRow | None, status: int = 200) -> Response:
+    """A JSON answer with the state that it stands for."""
+    headers = {} if newest is None else state_headers(newest)
+    return Response(msgspec.json.encode(value), status, headers, "application/json")
+
+
+def state_headers(newest: CheckpointRow) -> dict[str, str]:
+    """Ledger-Index and Ledger-Root."""
+    return {"Ledger-Index": str(newest.size), "Ledger-Root": base64url(newest.root)}
+
+
+def log_router(ledger: Ledger) -> APIRouter:
+    """The routes below /v1/studies that read the log itself."""
+    router = APIRouter(prefix="/v1/studies", tags=["log"])
+
+    def signed(connection: Conn, study: str, wait_for: int | None) -> CheckpointRow:
+        deadline = time.monotonic() + WAIT_LIMIT_SECONDS
+        while True:
+            newest = ledger.checkpoint(connection, study_id(study))
+            if wait_for is None or newest.size >= wait_for:
+                return newest
+            if time.monotonic() >= deadline:
+                raise NotSignedYet(f"the newest checkpoint covers {newest.size}, not {wait_for}", size=newest.size)
+            time.sleep(POLL_SECONDS)
+
+    @router.get("")
+    def studies() -> Response:
+        """The studies of this installation."""
+        return answered({"studies": ledger.studies()}, None)
+
+    @router.get("/{study}")
+    def summary(study: str, wait_for: int | None = None) -> Response:
+        """What the study is, where its log stands, how many statements were refused."""
+        with ledger.database.connection() as connection:
+            newest = signed(connection, study, wait_for)
+            (genesis,) = statements.select_events(connection, study, 0, 1, 1)
+            refused = evidence.count_refusals(connection, study)
+        body = Entry(genesis).statement.body
+        writer = ledger.writer(study)
+        alarm = writer.alarm
+        return answered(
+            {
+                "study": study,
+                "origin": ledger.origin(study),
+                "size": newest.size,
+                "root": base64url(newest.root),
+                "opened_at": genesis.recorded_at,
+                "title": Entry(genesis).statement.content.get("title"),
+                "clock": body["clock"],
+                "synthetic": body["synthetic"],
+                "retention": body["retention"],
+                "refusals": refused,
+                "alarm": None if alarm is None else {"because": alarm.because, "remedy": alarm.remedy},
+            },
+            newest,
+        )
+
+    @router.get("/{study}/log-keys")
+    def log_keys(study: str) -> Response:
+        """What genesis must state: origin and keys of the log, key of the actor `ledger`."""
+        return answered(ledger.log_keys(study_id(study)), None)
+
+    @router.get("/{study}/events")
+    def feed(
+        request: Request,
+        study: str,
+        after: int = Query(0, ge=0),
+        limit: int = Query(100, ge=1, le=MAX_PAGE),
+        event: list[str] = Query(default=[]),
+        subject: str | None = None,
+        wait_for: int | None = None,
+        as_of: int | None = Query(None, ge=0),
+    ) -> Response:
+        """The change feed: entries with index >= `after` (how many the caller holds), in order of the log."""
+        unknown = [name for name in event if name not in CATALOGUE]
+        if unknown:
+            raise BadRequest(f"there is no event {unknown[0]!r}")
+        with ledger.database.connection() as connection:
+            signed(connection, study, wait_for)
+        rows, newest = ledger.entries(study, after, limit, event, _uuid(subject))
+        entries = [Entry(row).as_dict() for row in rows if as_of is None or row.idx < as_of]
+        if "application/x-ndjson" in request.headers.get("accept", ""):
+            lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
+            return Response(lines, headers=state_headers(newest), media_type="application/x-ndjson")
+        following = entries[-1]["index"] + 1 if len(entries) == limit else None
+        return answered({"entries": entries, "next": following, "size": newest.size}, newest)
+
+    @router.get("/{study}/events/{index}")
+    def entry(study: str, index: int) -> Response:
+        """One entry, byte for byte as it was received."""
+        found = ledger.entry(study_id(study), index)
+        with ledger.database.connection() as connection:
+            return answered(found.as_dict(), ledger.checkpoint(connection, study))
+
+    @router.get("/{study}/receipts/{jti}")
+    def receipt(study: str, jti: str) -> Response:
+        """The receipt of an event under the newest checkpoint: a .tlog-proof."""
+        name = jti.removesuffix(".tlog-proof")
+        _uuid(name)
+        text = ledger.receipt(study_id(study), name)
+        return Response(text, media_type="text/plain; charset=utf-8")
+
+    @router.get("/{study}/proofs/inclusion")
+    def inclusion(study: str, index: int = Query(ge=0), size: int | None = Query(None, ge=1)) -> Response:
+        """The path from an entry to the root at a size (RFC 6962 section 2.1.1)."""
+        with ledger.database.connection() as connection:
+            newest = ledger.checkpoint(connection, study_id(study))
+            tree = size or newest.size
+            if not index < tree <= newest.size:
+                raise EntryNotFound(f"index {index} at size {tree}: the newest checkpoint covers {newest.size}")
+            path = ledger.receipts(study).inclusion_proof(connection, index, tree)
+            root = ledger.receipts(study).root_at(connection, tree)
+        proof = {"index": index, "size": tree, "root": root, "hashes": [base64url(h) for h in path]}
+        return answered(proof, newest)
+
+    @router.get("/{study}/proofs/consistency")
+    def consistency(study: str, old: int = Query(ge=1), new: int | None = Query(None, ge=1)) -> Response:
+        """The proof that one size is the beginning of another (RFC 6962 section 2.1.2)."""
+        with ledger.database.connection() as connection:
+            newest = ledger.checkpoint(connection, study_id(study))
+            tree = new or newest.size
+            if not old <= tree <= newest.size:
+                raise EntryNotFound(f"sizes {old} and {tree}: the newest checkpoint covers {newest.size}")
+            path = ledger.receipts(study).consistency_proof(connection, old, tree)
+        return answered({"old": old, "new": tree, "hashes": [base64url(h) for h in path]}, newest)
+
+    @router.get("/{study}/catalogue")
+    def catalogue(study: str) -> Response:
+        """Every event: kind, version, who may record it, what it is about, its rules and JSON Schema."""
+        study_id(study)
+        return answered({"events": [catalogue_entry(model.__name__) for model in CATALOGUE]}, None)
+
+    return router
+
+
+def catalogue_entry(event: str) -> dict[str, Any]:
+    """One event of the catalogue as the interface tells it."""
+    model = CATALOGUE[event]
+    return {
+        "event": event,
+        "version": model.v,
+        "kind": model.kind,
+        "meaning": " ".join((model.__doc__ or "").split()),
+        "about": list(model.about),
+        "recorders": sorted(model.recorders),
+        "transcribers": sorted(model.transcribers),
+        "countersigners": sorted(model.countersigners),
+        "target": model.target,
+        "rules": list(model.rules),
+        "clear": sorted(model.clear_fields()),
+        "disclosed": sorted(model.disclosed_fields()),
+        "schema": CATALOGUE.schema(event),
+    }
+
+
+def tile_router(ledger: Ledger) -> APIRouter:
+    """Checkpoint and tiles where the log's origin says: /study/{study}/... (C2SP tlog-tiles)."""
+    router = APIRouter(prefix="/study/{study}", tags=["tiles"])
+
+    @router.get("/checkpoint")
+    def checkpoint(study: str) -> Response:
+        """The newest signed checkpoint."""
+        with ledger.database.connection() as connection:
+            newest = ledger.checkpoint(connection, study_id(study))
+        return Response(
+            newest.note, headers={"Cache-Control": "no-cache"}, media_type="text/plain; charset=utf-8"
+        )
+
+    @router.get("/tile/{path:path}")
+    def tile(study: str, path: str) -> Response:
+        """A hash tile, or with `entries/` an entry bundle, full or partial."""
+        try:
+            level, n, width = parse_tile_path(f"tile/{path}")
+        except ValueError as wrong:
+            raise WrongId(str(wrong)) from None
+        with ledger.database.connection() as connection:
+            newest = ledger.checkpoint(connection, study_id(study))
+            there = tile_width(0 if isinstance(level, str) else level, n, newest.size)
+            if width > there:
+                raise EntryNotFound(f"the tile has {there} hashes at size {newest.size}")
+            try:
+                data = _tile(ledger, connection, study, level, n, width, newest.size)
+            except MissingTile as missing:
+                raise EntryNotFound(str(missing)) from None
+        caching = {"Cache-Control": "public, max-age=31536000, immutable"}
+        return Response(data, headers=caching, media_type="application/octet-stream")
+
+    return router
+
+
+def _tile(
+    ledger: Ledger, connection: Conn, study: str, level: int | str, n: int, width: int, size: int
+) -> bytes:
+    if isinstance(level, str):
+        rows = statements.select_events(connection, study, n * WIDTH, n * WIDTH + width, width)
+        return bundle_bytes(entry_bytes(row.jwt, row.recorded_at) for row in rows)
+    return ledger.receipts(study).tile(connection, level, n, size)[: width * 32]
+
+
+def _uuid(text: str | None) -> UUID | None:
+    if text is None:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        raise BadRequest(f"{text[:60]!r} is not a UUID") from None
+
+
+def streamed(parts: Iterator[bytes], media_type: str, headers: dict[str, str]) -> StreamingResponse:
+    """A long answer, sent as it is made."""
+    return StreamingResponse(parts, headers=headers, media_type=media_type)

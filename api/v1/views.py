@@ -1,0 +1,256 @@
+"""GET of the projections: subjects, cohorts, schedule, safety, outcomes, audit trail, findings, protocol.
+
+Every answer stands for one state: `as_of` (a size or a time) chooses it, `wait_for` (a size, 10 s at most)
+waits for it, `Ledger-Index`, `Ledger-Root` and `Projection-Version` name it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from api.v1.problems import BadRequest
+from api.v1.reading import study_id
+from ledger.application import Ledger
+from ledger.domain import study as study_rules
+from ledger.store import evidence
+from projections.audit_trail import view as audit_trail
+from projections.cohort import view as cohort
+from projections.engine.reading import Reader, open_reader
+from projections.outcomes import view as outcomes
+from projections.patient import view as patient
+from projections.safety import view as safety
+from projections.schedule import view as schedule
+
+MAX_ROWS = 1_000
+"""Rows of a page."""
+
+
+def view_router(ledger: Ledger) -> APIRouter:
+    """The routes below /v1/studies that read projections."""
+    router = APIRouter(prefix="/v1/studies/{study}", tags=["views"])
+
+    def reading(study: str, name: str, as_of: str | None, wait_for: int | None) -> Any:
+        return open_reader(
+            ledger.database, study_id(study), name, as_of=as_of, wait_for=wait_for, now=datetime.now(UTC)
+        )
+
+    def shown(
+        study: str, name: str, as_of: str | None, wait_for: int | None, view: Callable[[Reader], Any]
+    ) -> Response:
+        with reading(study, name, as_of, wait_for) as reader:
+            value = view(reader)
+            return Response(msgspec.json.encode(value), headers=_headers(reader), media_type="application/json")
+
+    @router.get("/subjects")
+    def subjects(
+        study: str,
+        site: str | None = None,
+        population: str | None = None,
+        status: str | None = None,
+        cohort: str | None = None,
+        search: str | None = None,
+        after: str | None = None,
+        limit: int = Query(100, ge=1, le=MAX_ROWS),
+        as_of: str | None = None,
+        wait_for: int | None = None,
+    ) -> Response:
+        """Subjects with number, site, population, status and cohort."""
+        return shown(
+            study,
+            "patient",
+            as_of,
+            wait_for,
+            lambda r: patient.subjects(
+                r,
+                site=site,
+                population=population,
+                status=status,
+                cohort=cohort,
+                search=search,
+                after=after,
+                limit=limit,
+            ),
+        )
+
+    @router.get("/subjects/{subject}")
+    def subject(study: str, subject: str, as_of: str | None = None, wait_for: int | None = None) -> Response:
+        """The whole state of a subject, named by UUID or number."""
+        return shown(study, "patient", as_of, wait_for, lambda r: patient.subject(r, subject))
+
+    @router.get("/subjects/{subject}/history/{jti}")
+    def history(
+        study: str,
+        subject: str,
+        jti: str,
+        field: str | None = None,
+        as_of: str | None = None,
+        wait_for: int | None = None,
+    ) -> Response:
+        """Every value that a record, or one field of it, has had, in order."""
+        return shown(study, "patient", as_of, wait_for, lambda r: patient.history(r, subject, jti, field))
+
+    @router.get("/findings")
+    def findings(study: str, as_of: str | None = None, wait_for: int | None = None) -> Response:
+        """The rules that recorded facts break."""
+        return shown(study, "patient", as_of, wait_for, patient.findings)
+
+    @router.get("/cohorts")
+    def cohorts(study: str, as_of: str | None = None, wait_for: int | None = None) -> Response:
+        """Cohorts: seats, dose, reviews, what blocks the next step."""
+        return shown(study, "cohort", as_of, wait_for, cohort.cohorts)
+
+    @router.get("/cohorts/{name}")
+    def one_cohort(study: str, name: str, as_of: str | None = None, wait_for: int | None = None) -> Response:
+        """One cohort."""
+        return shown(study, "cohort", as_of, wait_for, lambda r: cohort.cohort(r, name))
+
+    @router.get("/schedule")
+    def planned(
+        study: str,
+        subject: str | None = None,
+        site: str | None = None,
+        standing: str | None = None,
+        after: str | None = None,
+        limit: int = Query(50, ge=1, le=MAX_ROWS),
+        as_of: str | None = None,
+        wait_for: int | None = None,
+    ) -> Response:
+        """Planned against actual for every time point."""
+        return shown(
+            study,
+            "schedule",
+            as_of,
+            wait_for,
+            lambda r: schedule.schedule(
+                r, subject=subject, site=site, standing=standing, after=after, limit=limit
+            ),
+        )
+
+    @router.get("/safety")
+    def adverse(study: str, as_of: str | None = None, wait_for: int | None = None) -> Response:
+        """Adverse events, dose-limiting toxicities, reporting clocks."""
+        return shown(study, "safety", as_of, wait_for, safety.safety)
+
+    @router.get("/outcomes")
+    def measured(study: str, as_of: str | None = None, wait_for: int | None = None) -> Response:
+        """The protocol's outcome measures."""
+        return shown(study, "outcomes", as_of, wait_for, outcomes.outcomes)
+
+    @router.get("/protocol")
+    def protocol(study: str, as_of: str | None = None, wait_for: int | None = None) -> Response:
+        """Adopted versions, the interpretations that stand, open ambiguities, the newest file."""
+        return shown(study, "cohort", as_of, wait_for, _protocol)
+
+    @router.get("/refusals")
+    def refusals(
+        study: str, after: int = Query(0, ge=0), limit: int = Query(100, ge=1, le=MAX_ROWS)
+    ) -> Response:
+        """Refused statements: rule, cause, who, when; not the bytes."""
+        with ledger.database.connection() as connection:
+            newest = ledger.checkpoint(connection, study_id(study))
+            found = evidence.select_refusals(connection, study, after, limit)
+            count = evidence.count_refusals(connection, study)
+        following = found[-1]["refusal"] if len(found) == limit else None
+        value = {"refusals": found, "next": following, "count": count, "size": newest.size}
+        return Response(msgspec.json.encode(value), media_type="application/json")
+
+    @router.get("/audit-trail")
+    def trail(
+        request: Request,
+        study: str,
+        subject: str | None = None,
+        site: str | None = None,
+        actor: str | None = None,
+        role: str | None = None,
+        event: str | None = None,
+        field: str | None = None,
+        since: str | None = Query(None, alias="from"),
+        until: str | None = Query(None, alias="to"),
+        reason: str | None = None,
+        late: bool | None = None,
+        sort: str = "index",
+        cursor: str | None = None,
+        limit: int = Query(100, ge=1, le=MAX_ROWS),
+        format: str | None = None,
+        as_of: str | None = None,
+        wait_for: int | None = None,
+    ) -> Response:
+        """One row per changed data point; JSON by page, NDJSON and CSV whole."""
+        filters = audit_trail.Filters(
+            subject=subject,
+            site=site,
+            actor=actor,
+            role=role,
+            event=event,
+            field=field,
+            since=since,
+            until=until,
+            reason=reason,
+            late=late,
+            sort=sort,
+        )
+        kind = _format(request, format)
+        if kind == "json":
+            return shown(
+                study, "audit_trail", as_of, wait_for, lambda r: audit_trail.page(r, filters, cursor, limit)
+            )
+        with ExitStack() as stack:
+            reader = stack.enter_context(reading(study, "audit_trail", as_of, wait_for))
+            write = audit_trail.csv if kind == "csv" else audit_trail.ndjson
+            parts = _held(stack.pop_all(), write(reader, filters))
+        media = "text/csv; charset=utf-8" if kind == "csv" else "application/x-ndjson"
+        return StreamingResponse(parts, headers=_headers(reader), media_type=media)
+
+    return router
+
+
+def _format(request: Request, wanted: str | None) -> str:
+    accept = request.headers.get("accept", "")
+    kind = wanted or ("csv" if "text/csv" in accept else "ndjson" if "application/x-ndjson" in accept else "json")
+    if kind not in ("json", "ndjson", "csv"):
+        raise BadRequest(f"format is json, ndjson or csv, not {kind[:20]!r}")
+    return kind
+
+
+def _held(stack: ExitStack, parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Keep the reader's snapshot open while its answer is being sent."""
+    with stack:
+        yield from parts
+
+
+def _headers(reader: Reader) -> dict[str, str]:
+    return {
+        "Ledger-Index": str(reader.size),
+        "Ledger-Root": reader.root,
+        "Projection-Version": str(reader.projection_version),
+    }
+
+
+def _protocol(reader: Reader) -> dict[str, Any]:
+    study = reader.study
+    resolved = study_rules.protocol_for(study)
+    newest = study.records.last("ProtocolAdopted")
+    return {
+        "versions": [
+            {"version": version, "index": record.index, "digest": record.body["digest"]}
+            for version, record in study_rules.adopted(study).items()
+        ],
+        "sites": {
+            record.sub.partition("/")[2]: record.body["version"]
+            for record in study.records.of("ProtocolActivatedAtSite")
+        },
+        "interpretations": {
+            name: {"option": record.body["option"], "parameters": record.body.get("parameters"), "index": record.index}
+            for name, record in study_rules.interpretations(study).items()
+        },
+        "open": [{"id": a.id, "text": a.text, "blocks": list(a.blocks)} for a in resolved.open] if resolved else [],
+        "file": newest.content.get("file") if newest else None,
+        "cut": reader.cut(),
+    }

@@ -1,0 +1,235 @@
+"""The audit trail's rows: one a statement, with every data point that it set (ICH E6(R3) 4.2.2; 21 CFR 11.10(e)).
+
+Rules:
+- the initial entry is in the trail like every change, blanks and "not done" included; so is every workflow action;
+- a row says what was recorded then: later corrections have rows of their own, with the value before and after;
+- what waits for a second signature says so, and from which index on it took effect;
+- what was redacted is no longer there, and the row says how many fields are gone.
+A statement's data points stand together in one row; the view makes a line of each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+
+from ledger.domain.aggregate import Study, Subject
+from ledger.domain.conduct import LATE_AFTER
+from ledger.domain.moments import elapsed
+from ledger.domain.record import CLAIM_FIELDS, Record
+from projections.engine.definition import Column, Definition, Index, Row, Table
+
+STANDING = "standing"
+"""The data point that a void, a reversal, a second signature or a withdrawal sets of the record it names."""
+
+_STANDING = {
+    "EntryVoided": ("stands", "void"),
+    "DecisionReversed": ("stands", "reversed"),
+    "Countersigned": ("waits for a second signature", "stands"),
+    "SignatureWithdrawn": ("signed", "signature withdrawn"),
+    "AttributionDisputed": ("attributed", "attribution disputed"),
+}
+
+_KNOWN_LATER = frozenset({"HistoryRecorded", "MedicationRecorded", "ProcedureRecorded", "AdverseEventReported"})
+"""Facts that may become known long after they began: never late by their own beginning."""
+
+ENTRIES = Table(
+    "entries",
+    (
+        Column("idx", "bigint"),
+        Column("event"),
+        Column("kind"),
+        Column("jti"),
+        Column("sub"),
+        Column("site"),
+        Column("iss"),
+        Column("role"),
+        Column("mode"),
+        Column("meaning"),
+        Column("recorded_at"),
+        Column("iat", "bigint"),
+        Column("occurred_at", optional=True),
+        Column("captured_at", optional=True),
+        Column("transferred_at", optional=True),
+        Column("aware_at", optional=True),
+        Column("reason", optional=True),
+        Column("late", "boolean", optional=True),
+        Column("target", "bigint", optional=True),
+        Column("target_event", optional=True),
+        Column("effective_at", "bigint", optional=True),
+        Column("redacted", "bigint", optional=True),
+        Column("shape"),
+        Column("fields", "text[]"),
+        Column("points"),
+    ),
+    key=("idx",),
+    indexes=(
+        Index(("idx",)),
+        Index(("site", "idx")),
+        Index(("iss", "idx")),
+        Index(("role", "idx")),
+        Index(("event", "idx")),
+        Index(("target", "idx"), present="target"),
+        Index(("idx",), present="reason"),
+        Index(("idx",), present="late"),
+        Index(("shape", "idx")),
+    ),
+)
+
+"""`shape` stands for the event and its set of fields: a study has few shapes and many entries, so that entries with a
+given field are found by their shapes, at the price of one index entry each."""
+
+NUMBERS = Table(
+    "numbers",
+    (Column("number", optional=True), Column("numbers")),
+    indexes=(Index(("number",), present="number"),),
+)
+"""Of each subject the number in use last, and every number with the index from which it was known."""
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def changed(state: Study | Subject, touched: Sequence[Record]) -> Iterator[Row]:
+    """One row for each record, and the subject's numbers where a screening is among them."""
+    numbered = False
+    for record in touched:
+        yield "entries", _entry(state, record)
+        numbered = numbered or record.event in ("SubjectScreened", "SubjectRescreened")
+    if numbered:
+        numbers = list(_numbers(state))
+        yield "numbers", (numbers[-1][1] if numbers else None, _ENCODER.encode(numbers).decode())
+
+
+def _entry(state: Study | Subject, record: Record) -> tuple[Any, ...]:
+    claims = record.claims
+    target = _target(state, record)
+    recorded = as_recorded(record)
+    points = list(_points(record, target, recorded))
+    fields = tuple(sorted({point[0] for point in points}))
+    gone = len(claims.get("_sd", ())) - len(recorded)
+    return (
+        record.index,
+        record.event,
+        record.kind,
+        record.jti,
+        record.sub,
+        claims.get("site") or "",
+        record.iss,
+        record.role,
+        record.mode,
+        record.meaning or ("seal" if record.role == "system" else "entry"),
+        record.recorded_at,
+        record.iat,
+        recorded.get("occurred_at"),
+        recorded.get("captured_at"),
+        recorded.get("transferred_at"),
+        recorded.get("aware_at"),
+        _reason(record, recorded),
+        _late(record, recorded),
+        None if target is None else target.index,
+        None if target is None else target.event,
+        None if record.pending else record.countersigned_at or record.index,
+        gone if gone > 0 else None,
+        _shape(record.event, fields),
+        fields,
+        _ENCODER.encode(points).decode(),
+    )
+
+
+@lru_cache(maxsize=4_096)
+def _shape(event: str, fields: tuple[str, ...]) -> str:
+    """The event, and 12 hex digits of SHA-256 over the names of the fields."""
+    return f"{event}:{hashlib.sha256(' '.join(fields).encode()).hexdigest()[:12]}"
+
+
+def _target(state: Study | Subject, record: Record) -> Record | None:
+    named = record.body.get("record")
+    if isinstance(named, dict):
+        return state.records.get(named.get("jti", ""))
+    return state.records.target_of(record)
+
+
+def as_recorded(record: Record) -> dict[str, Any]:
+    """The disclosed fields as the statement itself gave them, whatever was corrected since."""
+    corrected = [name for name in record.values if name not in CLAIM_FIELDS]
+    if not corrected:
+        return record.content
+    content = dict(record.content)
+    blank = []
+    for name in corrected:
+        content[name] = record.values[name][0].value
+        if content[name] is None:
+            blank.append(name)
+    missing = len(content) - len(record.claims.get("_sd", ()))
+    if blank and missing > 0:  # these were not stated at all; what was stated as blank stays
+        for name in blank:
+            del content[name]
+    return content
+
+
+def _points(record: Record, target: Record | None, recorded: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Field, value before, value after: what this statement set."""
+    if record.event == "EntryCorrected":
+        name = record.claims["corrects"]["field"]
+        yield name, _before(record, target, name), recorded.get("value")
+        return
+    if record.event in _STANDING:
+        before, after = _STANDING[record.event]
+        yield STANDING, before, after
+    said_already = ("record", "reason") if record.event in _STANDING else ()
+    for fields in (record.body, recorded):
+        for name, value in fields.items():
+            if name not in said_already:
+                yield name, None, value
+
+
+def _before(record: Record, target: Record | None, name: str) -> Any:
+    """The value that a correction replaced; None while it waits for a second signature."""
+    history = [] if target is None else target.values.get(name, [])
+    for earlier, later in pairwise(history):
+        if later.index == record.index:
+            return earlier.value
+    return None
+
+
+def _reason(record: Record, recorded: dict[str, Any]) -> str | None:
+    stated = recorded.get("reason") or record.body.get("reason") or recorded.get("late_reason")
+    return str(stated) if stated is not None else None
+
+
+def _late(record: Record, recorded: dict[str, Any]) -> bool | None:
+    """True where a reason for delay is given, or where the time since the fact could be recorded surely exceeds
+    the limit; transcribed records are late by nature and not marked."""
+    if recorded.get("late_reason") is not None:
+        return True
+    if record.kind != "fact" or record.mode == "transcribed":
+        return None
+    known = recorded.get("captured_at") or recorded.get("aware_at")
+    if known is None and record.event == "LabResultReported":
+        return None
+    if known is None:
+        began = None if record.event in _KNOWN_LATER else recorded.get("started_at")
+        known = began or recorded.get("occurred_at")
+    gap = elapsed(known, record.recorded_at, None)
+    return True if gap is not None and gap[0] > LATE_AFTER else None
+
+
+def _numbers(state: Study | Subject) -> Iterator[tuple[int, str]]:
+    """Every subject number, with the index at which it was stated."""
+    found: list[tuple[int, str]] = []
+    for event in ("SubjectScreened", "SubjectRescreened"):
+        for record in state.records.by_event.get(event, ()):
+            history = record.values.get("number")
+            if history:
+                found.extend((value.index, value.value) for value in history if value.value)
+            elif record.content.get("number"):
+                found.append((record.index, record.content["number"]))
+    yield from sorted(found)
+
+
+DEFINITION = Definition("audit_trail", 1, (ENTRIES, NUMBERS), changed, study=True, temporal=True)

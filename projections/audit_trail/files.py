@@ -1,0 +1,45 @@
+"""Lines of the audit trail as files; pure."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import io
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from projections.audit_trail.lines import COLUMNS
+
+
+def ndjson(lines: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """One JSON object a line."""
+    for line in lines:
+        yield msgspec.json.encode(line) + b"\n"
+
+
+def csv(lines: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """RFC 4180, UTF-8, header first. A text that a spreadsheet would compute is led by an apostrophe, so that opening
+    the file runs nothing."""
+    yield _csv_line(COLUMNS)
+    for line in lines:
+        yield _csv_line([_harmless(line[name]) for name in COLUMNS])
+
+
+_COMPUTED = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+
+
+def _harmless(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str) and value.startswith(_COMPUTED) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
+
+
+def _csv_line(cells: Iterable[Any]) -> bytes:
+    line = io.StringIO()
+    csv_format.writer(line).writerow(["" if cell is None else cell for cell in cells])
+    return line.getvalue().encode()

@@ -1,0 +1,172 @@
+"""From entries to lines: one line a data point, with who, when, why and the value before and after, in plain words.
+
+The role is the one acted in; the organisation the one held then; the subject's number the one known at the size that is
+read. A statement that waits for a second signature at that size says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from ledger.authority import Authority, Grant
+from projections.audit_trail.wording import as_cell, event_label, field_label, sentence
+from projections.engine.definition import STUDY_PARTITION
+from projections.engine.reading import Reader
+from projections.engine.rows import Asked, Where
+
+COLUMNS = (
+    "index", "recorded_at", "occurred_at", "signed_at", "captured_at", "transferred_at", "aware_at", "sub",
+    "subject_number", "site", "event", "event_label", "field", "field_label", "previous_value", "new_value", "actor",
+    "role", "organisation", "reason", "meaning", "mode", "late", "target_index", "target_event", "pending", "redacted",
+    "event_id", "sentence",
+)  # fmt: skip
+"""Of a line, in this order in files. Times are ISO 8601; `recorded_at` and `signed_at` in UTC, the others as stated."""
+
+
+class Lines:
+    """Makes lines of entries, for one reader."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._size = reader.size
+        self._numbers = _Numbers(reader)
+        self._organisation = _organisations(reader.study.authority)
+
+    def learn(self, entries: Iterable[Any]) -> None:
+        """Look up together what the lines of these entries need."""
+        self._numbers.learn({entry.partition for entry in entries})
+
+    def of(self, entry: Any) -> list[dict[str, Any]]:
+        """The lines of one entry: at least one, for a workflow action may set no field."""
+        points = msgspec.json.decode(entry.points)
+        pending = entry.effective_at is None or entry.effective_at >= self._size
+        about = {
+            "actor": entry.iss,
+            "role": entry.role,
+            "organisation": self._organisation(entry.iss, entry.role, entry.idx, entry.recorded_at),
+            "subject_number": self._numbers.of(entry.partition),
+            "sub": entry.sub,
+            "target_event": entry.target_event,
+            "target_index": entry.target,
+            "pending": pending,
+        }
+        common = {**_common(entry), "pending": pending, "sentence": _said(entry, points, about)}
+        common |= {name: about[name] for name in ("subject_number", "organisation")}
+        waiting = pending and entry.event == "EntryCorrected"
+        return [
+            {
+                **common,
+                "field": name,
+                "field_label": field_label(name) if name else "",
+                "previous_value": None if waiting else as_cell(before),
+                "new_value": as_cell(after),
+            }
+            for name, before, after in data_points(points) or [("", None, None)]
+        ]
+
+
+def _common(entry: Any) -> dict[str, Any]:
+    return {
+        "index": entry.idx,
+        "recorded_at": entry.recorded_at,
+        "occurred_at": entry.occurred_at,
+        "signed_at": datetime.fromtimestamp(entry.iat, UTC).isoformat(),
+        "captured_at": entry.captured_at,
+        "transferred_at": entry.transferred_at,
+        "aware_at": entry.aware_at,
+        "sub": entry.sub,
+        "site": entry.site or None,
+        "event": entry.event,
+        "event_label": event_label(entry.event),
+        "actor": entry.iss,
+        "role": entry.role,
+        "reason": entry.reason,
+        "meaning": entry.meaning,
+        "mode": entry.mode,
+        "late": bool(entry.late),
+        "target_index": entry.target,
+        "target_event": entry.target_event,
+        "redacted": bool(entry.redacted),
+        "event_id": entry.jti,
+    }
+
+
+def _said(entry: Any, points: list[list[Any]], about: dict[str, Any]) -> str:
+    fields = {name: new for name, _, new in points}
+    if entry.event == "EntryCorrected" and points:
+        about = {**about, "field": points[0][0], "previous": points[0][1]}
+        fields = {"value": points[0][2]}
+    if entry.reason is not None:
+        fields.setdefault("reason", entry.reason)
+    said = sentence(entry.event, fields, about)
+    return f"{said} {entry.redacted} of its fields are redacted." if entry.redacted else said
+
+
+def data_points(points: list[list[Any]]) -> list[tuple[str, Any, Any]]:
+    """The points of a statement, with a field that has named parts taken apart into those that changed."""
+    found: list[tuple[str, Any, Any]] = []
+    for name, before, after in points:
+        if not _has_parts(before, after):
+            found.append((name, before, after))
+            continue
+        earlier, later = before or {}, after or {}
+        names = [*earlier, *(part for part in later if part not in earlier)]
+        found.extend(
+            (f"{name}.{part}", earlier.get(part), later.get(part))
+            for part in names
+            if before is None or earlier.get(part) != later.get(part)
+        )
+    return found
+
+
+def _has_parts(before: Any, after: Any) -> bool:
+    parts = [value for value in (before, after) if value is not None]
+    return bool(parts) and all(isinstance(value, dict) and value for value in parts)
+
+
+class _Numbers:
+    """Subject numbers as they were known at the reader's size."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._known: dict[str, str | None] = {STUDY_PARTITION: None}
+
+    def learn(self, partitions: Iterable[str]) -> None:
+        """Look up those not known yet, together."""
+        missing = sorted(set(partitions) - self._known.keys())
+        if not missing:
+            return
+        self._known.update(dict.fromkeys(missing))
+        for row in self._reader.rows.select("numbers", Asked((Where("partition", "in", missing),))):
+            below = [number for index, number in msgspec.json.decode(row.numbers) if index < self._reader.size]
+            self._known[row.partition] = below[-1] if below else None
+
+    def of(self, partition: str) -> str | None:
+        """The number of a subject; None for the study's own records."""
+        return self._known[partition]
+
+
+def _organisations(authority: Authority) -> Callable[[str, str, int, str], str | None]:
+    """Which organisation an actor acted for in a role at an index: of the delegation in force then, else of the
+    actor's enrolment."""
+    held: dict[tuple[str, str], list[Grant]] = {}
+    for grant in authority.grants.values():
+        held.setdefault((grant.actor, grant.role), []).append(grant)
+
+    def organisation(actor: str, role: str, index: int, recorded_at: str) -> str | None:
+        for grant in reversed(held.get((actor, role), [])):
+            if grant.organisation and _in_force(grant, index, recorded_at[:10]):
+                return grant.organisation
+        known = authority.actors.get(actor)
+        return known.organisation if known is not None else None
+
+    return organisation
+
+
+def _in_force(grant: Grant, index: int, day: str) -> bool:
+    """Whether a delegation held just below an index, on its day."""
+    held = grant.since < index and (grant.ended is None or grant.ended >= index)
+    return held and (grant.valid_from or day) <= day <= (grant.valid_until or day)

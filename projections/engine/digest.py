@@ -1,0 +1,117 @@
+"""The digest of a projection: one value for all its rows, the same however they came to be.
+
+Each value is written with its kind and its length, NULL included; a partition's digest is SHA-256 over its tables in
+order of their names, each with its rows in order of their keys; the root is SHA-256 over the partitions in order of
+theirs. Nothing else enters: not when or by whom rows were written, in which order, in what pages, by how many workers.
+Two readings of one fingerprint at one size, with the same redactions, have the same root.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Connection, sql
+from psycopg.rows import TupleRow
+
+from projections.engine.definition import Definition, Table
+
+Conn = Connection[TupleRow]
+
+FETCH = 2_000
+"""Rows that a digest holds in memory at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """`root` and the digest of each partition, in lowercase hex; how many rows there are."""
+
+    root: str
+    partitions: dict[str, str]
+    rows: int
+
+
+def of_rows(definition: Definition, rows: Iterable[tuple[str, str, Sequence[Any]]]) -> Digest:
+    """The digest of rows in memory: (table, partition, values), in any order."""
+    tables: dict[str, list[tuple[str, Sequence[Any]]]] = {}
+    for name, partition, values in rows:
+        tables.setdefault(name, []).append((partition, values))
+    summed = _Sums(definition)
+    for table in _in_order(definition):
+        places = table.key_places()
+        found = tables.get(table.name, [])
+        found.sort(key=lambda row: (row[0], *[row[1][place] for place in places]))
+        summed.add(table, iter(found))
+    return summed.digest()
+
+
+def of_tables(conn: Conn, schema: str, definition: Definition, study: str) -> Digest:
+    """The digest of a read model of one study; for a transaction in which every statement sees the same moment."""
+    summed = _Sums(definition)
+    for table in _in_order(definition):
+        summed.add(table, _stream(conn, schema, table, study))
+    return summed.digest()
+
+
+class _Sums:
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+        self._partitions: dict[str, hashlib._Hash] = {}
+        self._rows = 0
+
+    def add(self, table: Table, rows: Iterator[tuple[str, Sequence[Any]]]) -> None:
+        """Take in a table's rows, in order of partition and key."""
+        partition, summed = None, None
+        for name, values in rows:
+            if summed is None or name != partition:
+                partition, summed = name, self._partitions.setdefault(name, hashlib.sha256())
+                summed.update(_encoded((table.name,)))
+            summed.update(_encoded(values))
+            self._rows += 1
+
+    def digest(self) -> Digest:
+        partitions = {name: self._partitions[name].hexdigest() for name in sorted(self._partitions)}
+        root = hashlib.sha256(_encoded((self._definition.name, self._definition.version)))
+        for name, summed in partitions.items():
+            root.update(_encoded((name, summed)))
+        return Digest(root.hexdigest(), partitions, self._rows)
+
+
+def _in_order(definition: Definition) -> list[Table]:
+    return sorted(definition.tables, key=lambda table: table.name)
+
+
+def _encoded(values: Sequence[Any]) -> bytes:
+    """The values of a row, each with its kind and length, the row with its number of values."""
+    parts = [len(values).to_bytes(4)]
+    for value in values:
+        if value is None:
+            parts.append(b"-")
+        elif isinstance(value, bool):
+            parts.append(b"y" if value else b"n")
+        elif isinstance(value, int):
+            parts.append(_measured(b"i", str(value).encode()))
+        elif isinstance(value, str):
+            parts.append(_measured(b"t", value.encode()))
+        else:
+            parts.append(_measured(b"l", _encoded(value)))
+    return b"".join(parts)
+
+
+def _measured(kind: bytes, data: bytes) -> bytes:
+    return kind + len(data).to_bytes(4) + data
+
+
+def _stream(conn: Conn, schema: str, table: Table, study: str) -> Iterator[tuple[str, Sequence[Any]]]:
+    names = ("partition", *table.names)
+    query = sql.SQL("SELECT {} FROM {} WHERE study_id = %s ORDER BY {}").format(
+        sql.SQL(", ").join(sql.Identifier(name) for name in names),
+        sql.Identifier(schema, table.name),
+        sql.SQL(", ").join(sql.Identifier(name) for name in ("partition", *table.key)),
+    )
+    with conn.cursor(name="digest") as cursor:
+        cursor.itersize = FETCH
+        for partition, *values in cursor.execute(query, (study,)):
+            yield partition, values

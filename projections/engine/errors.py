@@ -1,0 +1,61 @@
+"""Why a reading is refused, in the same form as every other refusal: rule, cause, remedy."""
+
+from __future__ import annotations
+
+from ledger.domain.refusals import Refusal
+
+
+class StudyNotKnown(Refusal):
+    """This ledger has no such study."""
+
+    rule, status = "READ-1", 404
+    remedy = "Check the study's identifier, or open the study first (POST /v1/studies)."
+
+
+class ProjectionBehind(Refusal):
+    """The page does not yet show the ledger as far as was asked for."""
+
+    rule, status = "READ-2", 503
+    remedy = "Ask again in a moment: what is recorded is safe, its display follows. If it lasts, see /health/ready."
+
+
+class CutBeyond(Refusal):
+    """The reading asks for a state that the ledger has not signed yet."""
+
+    rule, status = "READ-3", 422
+    remedy = "State a size up to that of the newest checkpoint, or leave `as_of` out."
+
+
+class ProjectionStopped(Refusal):
+    """The page stands still at an event that it could not take in."""
+
+    rule, status = "READ-4", 503
+    remedy = "Have the cause mended and the projection rebuilt (`trial-ledger projections rebuild`); nothing is lost."
+
+
+class ReadingMalformed(Refusal):
+    """What the reading asks for cannot be understood."""
+
+    rule, status = "READ-5", 400
+    remedy = "Give a size as digits, a time as ISO 8601 with its offset, a cursor as it was handed out."
+
+
+class SubjectNotFound(Refusal):
+    """The study has no such subject at this size."""
+
+    rule, status = "READ-6", 404
+    remedy = "Name the subject by its UUID or its subject number; GET .../subjects lists them."
+
+
+class CohortNotFound(Refusal):
+    """The study has no such cohort at this size."""
+
+    rule, status = "READ-7", 404
+    remedy = "Name a cohort of the protocol; GET .../cohorts lists them."
+
+
+class RecordNotFound(Refusal):
+    """The study has no such record at this size."""
+
+    rule, status = "READ-8", 404
+    remedy = "Name a record by its event id or index, at a size at which it was recorded."

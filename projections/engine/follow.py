@@ -1,0 +1,86 @@
+"""The follower as a process: `python -m projections.engine.follow`.
+
+Reads TRIAL_LEDGER_PROJECTOR_URL (libpq; the projector's login). Ends with status 0 on SIGTERM, SIGINT, or when
+its standard input comes to its end, so that it never outlives whoever started it; 1 when it cannot begin. It may be
+killed at any moment, and several may run: see `runner`. Log lines are JSON on standard error.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from datetime import UTC, datetime
+
+import msgspec
+
+from ledger.store.database import PROJECTOR, Database
+from ledger.store.errors import StoreError
+from projections.definitions import read_models
+from projections.engine.runner import RETRY_S, Runner
+
+URL_VARIABLE = "TRIAL_LEDGER_PROJECTOR_URL"
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+def main() -> int:
+    """Follow until told to stop; the exit status."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    log = logging.getLogger("projections")
+    url = os.environ.get(URL_VARIABLE)
+    if not url:
+        log.error("%s is not set: give the connection string of the projector's login", URL_VARIABLE)
+        return 1
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
+    database = _opened(url, stop, log)
+    if database is None:
+        return 0 if stop.is_set() else 1
+    try:
+        log.info("following")
+        Runner(database, read_models()).run(stop)
+    finally:
+        database.close()
+    return 0
+
+
+def _opened(url: str, stop: threading.Event, log: logging.Logger) -> Database | None:
+    """The database, waited for while it is away."""
+    database = Database(url, role=PROJECTOR, name="trial-ledger-follow", min_connections=1, max_connections=2)
+    while not stop.is_set():
+        try:
+            return database.open()
+        except StoreError as error:
+            log.warning("the database cannot be used yet: %s", error)
+            stop.wait(RETRY_S)
+    return None
+
+
+def _stop_at_end_of_input(stop: threading.Event) -> None:
+    while sys.stdin.buffer.read(4096):
+        pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,331 @@
+"""Reading: one moment, one read model, one size; live or as of an earlier size.
+
+Rules:
+- a reader sees one snapshot: the pointer is followed once, and rows, position and the study are of one size;
+- the study's own aggregate is folded from the ledger to exactly that size. It is shared between readers and never
+  changed: a reader that is further on makes its own copy;
+- a reading as of a size folds the events below it by the same handler that follows the ledger, lazily: the page of one
+  subject folds one subject. A temporal projection is cut by its indexes instead;
+- "now" is given by the caller; in a reading as of an earlier moment, and in a study with a simulated clock, it is the
+  ledger's own time.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from ledger.domain.aggregate import Study, Subject
+from ledger.domain.catalogue import CATALOGUE
+from ledger.domain.context import Roster, Seat
+from ledger.merkle.tiles import HashTiles, MissingTile
+from ledger.signing.encoding import b64url
+from ledger.store.database import Database
+from ledger.store.evidence import checkpoint_at, read_tile
+from ledger.store.statements import leaf_hashes
+from projections.definitions import model_of
+from projections.engine.definition import STUDY_PARTITION, Definition, ReadModel, Row
+from projections.engine.errors import (
+    CutBeyond,
+    ProjectionBehind,
+    ProjectionStopped,
+    ReadingMalformed,
+    StudyNotKnown,
+)
+from projections.engine.folding import aggregates_below, events_of_topics, fold_one, new_aggregate, topics_of
+from projections.engine.rows import MemoryRows, Rows, TableRows
+from projections.engine.sql import SQL, on
+from projections.engine.studies import StudyCache, cache_of
+
+Conn = Connection[TupleRow]
+
+WAIT_S = 10.0
+"""A reading waits no longer for the projection to reach a size; then it is told to come again."""
+
+WAIT_STEPS_S = (0.002, 0.005, 0.01, 0.02, 0.05)
+"""Between two looks while waiting: soon at first, for most waits are over within a few milliseconds."""
+
+ACTS = frozenset(
+    {
+        "EntryCorrected",
+        "EntryVoided",
+        "DecisionReversed",
+        "Countersigned",
+        "SignatureWithdrawn",
+        "AttributionDisputed",
+    }
+)
+"""Events that change earlier records, and so are folded with whatever a definition reads."""
+
+_DIGITS = re.compile(r"\d{1,15}", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+@dataclass
+class Reader:
+    """One reading of one projection of one study; `size` is the size that its answers stand for."""
+
+    study_id: str
+    model: ReadModel
+    size: int
+    signed: int
+    at: datetime
+    live: bool
+    study: Study
+    rows: Rows
+    conn: Conn = field(repr=False)
+    cache: StudyCache = field(repr=False)
+
+    @property
+    def projection_version(self) -> int:
+        """The version of the projection that answers."""
+        return self.model.definition.version
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the code that made the rows."""
+        return self.model.fingerprint
+
+    @cached_property
+    def roster(self) -> Roster:
+        """Who sits where, and nothing else of the roster; not to be changed."""
+        return self.cache.roster_at(self.conn, self.study_id, self.size)
+
+    @cached_property
+    def seats(self) -> dict[str, Seat]:
+        """Who is enrolled, in order of enrolment: the seat of each subject, by its label."""
+        ordered = sorted(self.roster.seats.values(), key=lambda seat: seat.index)
+        return {seat.subject: seat for seat in ordered}
+
+    def enrolment_order(self, label: str) -> int | None:
+        """A subject's place among those enrolled, counted from 1; None where it is not enrolled."""
+        return next((place for place, name in enumerate(self.seats, start=1) if name == label), None)
+
+    @cached_property
+    def root(self) -> str:
+        """The root of the ledger's tree at this size, base64url."""
+        return b64url(root_at(self.conn, self.study_id, self.size))
+
+    def size_at(self, moment: datetime) -> int:
+        """How many events were recorded up to a moment, as far as this reading sees them."""
+        return _size_at(self.conn, self.study_id, moment, self.size)
+
+    def cut(self) -> dict[str, Any]:
+        """What an answer stands for: size, root, time, projection."""
+        return {
+            "study": self.study_id,
+            "size": self.size,
+            "root": self.root,
+            "at": self.at.isoformat(),
+            "live": self.live,
+            "projection": self.model.definition.name,
+            "version": self.projection_version,
+            "fingerprint": self.fingerprint,
+        }
+
+
+@contextmanager
+def open_reader(
+    database: Database,
+    study: str,
+    name: str,
+    as_of: int | str | None,
+    wait_for: int | str | None,
+    now: datetime,
+) -> Iterator[Reader]:
+    """A reader of one projection, valid inside the `with` block.
+
+    `as_of`: a size (digits), or a time: ISO 8601 with offset, or a date, which means its end in UTC. `wait_for`: a
+    size that the projection has to have reached. `now`: the moment of reading, aware. Raises StudyNotKnown,
+    ReadingMalformed, CutBeyond, ProjectionBehind, ProjectionStopped, and the store's own errors.
+    """
+    model = model_of(name)
+    wanted = _size("wait_for", wait_for)
+    if wanted is not None:
+        _wait(database, study, name, wanted)
+    with database.snapshot() as conn:
+        position, signed = _standing(conn, study, model)
+        if wanted is not None and position < wanted:
+            raise _behind(position, wanted)
+        size = position if as_of is None else _cut_size(conn, study, as_of, signed)
+        definition = model.definition
+        if definition.temporal and size > position:
+            raise _behind(position, size)
+        cache = cache_of(database)
+        state = cache.study_at(conn, study, size)
+        live = size == position
+        rows: Rows
+        if live or definition.temporal:
+            rows = TableRows(conn, definition, model.schema, study)
+        else:
+            rows = MemoryRows(definition, _Fold(conn, definition, study, size, state))
+        at = _moment(conn, study, state, size, as_of, now)
+        yield Reader(study, model, size, signed, at, as_of is None, state, rows, conn, cache)
+
+
+def root_at(conn: Conn, study: str, size: int) -> bytes:
+    """The root at a size: of its checkpoint, or computed from the tiles."""
+    checkpoint = checkpoint_at(conn, study, size)
+    if checkpoint is not None:
+        return checkpoint.root
+
+    def full_tile(level: int, n: int) -> bytes:
+        tile = read_tile(conn, study, level, n)
+        if tile is None:
+            raise MissingTile(f"{study} lacks the tile {level}/{n}")
+        return tile
+
+    return HashTiles(full_tile, lambda start, end: leaf_hashes(conn, study, start, end)).root_at(size)
+
+
+# -- where a reading starts ------------------------------------------------------------------------------------
+
+
+def _standing(conn: Conn, study: str, model: ReadModel) -> tuple[int, int]:
+    """Position of the live read model and signed size; raises where it cannot answer."""
+    row = conn.execute(SQL["reading_of"], {"study": study, "name": model.definition.name}).fetchone()
+    if row is None or not row[0]:
+        raise StudyNotKnown(f"there is no study {study!r}")
+    _, schema, version, position, signed = row
+    if schema is None:
+        raise ProjectionBehind("nobody has followed this study yet", position=0, wanted=signed)
+    if schema != model.schema:
+        raise ProjectionBehind(
+            f"version {model.definition.version} of this release is being built, version {version} is live",
+            position=position,
+            wanted=signed,
+        )
+    if position < signed:
+        stopped = conn.execute(on("stopped", schema), {"study": study}).fetchone()
+        if stopped is not None:
+            index, event, because = stopped
+            raise ProjectionStopped(f"{event} at index {index}: {because}", (index,), index=index)
+    return position, signed
+
+
+def _wait(database: Database, study: str, name: str, wanted: int) -> None:
+    """Wait until the projection stands at `wanted`; says nothing, for the reader looks again."""
+    deadline = time.monotonic() + WAIT_S
+    steps = iter(WAIT_STEPS_S)
+    while time.monotonic() < deadline:
+        with database.connection() as conn:
+            row = conn.execute(SQL["position"], {"study": study, "name": name}).fetchone()
+            if row is not None and row[0] >= wanted:
+                return
+            if row is None and conn.execute(SQL["origin"], {"study": study}).fetchone() is None:
+                return
+        time.sleep(next(steps, WAIT_STEPS_S[-1]))
+
+
+def _behind(position: int, wanted: int) -> ProjectionBehind:
+    return ProjectionBehind(
+        f"it stands at size {position}, and size {wanted} was asked for", position=position, wanted=wanted
+    )
+
+
+def _size(name: str, given: int | str | None) -> int | None:
+    if given is None or isinstance(given, int):
+        return given
+    if not _DIGITS.fullmatch(given):
+        raise ReadingMalformed(f"{name}={given!r} is not a size")
+    return int(given)
+
+
+def _cut_size(conn: Conn, study: str, as_of: int | str, signed: int) -> int:
+    if isinstance(as_of, str) and not _DIGITS.fullmatch(as_of):
+        return _size_at(conn, study, moment_of(as_of, "as_of"), signed)
+    size = int(as_of)
+    if size < 0:
+        raise ReadingMalformed(f"as_of={size} is not a size")
+    if size > signed:
+        raise CutBeyond(f"the newest checkpoint has size {signed}, not {size}")
+    return size
+
+
+def _size_at(conn: Conn, study: str, moment: datetime, limit: int) -> int:
+    """How many of the first `limit` events were recorded up to a moment."""
+    text = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    row = conn.execute(SQL["size_at"], {"study": study, "moment": text, "signed": limit}).fetchone()
+    return int(row[0]) if row is not None else 0
+
+
+def moment_of(text: str, name: str, begins: bool = False) -> datetime:
+    """A moment: ISO 8601 with offset; a date means its end, or its beginning, in UTC. Raises ReadingMalformed."""
+    try:
+        if _DATE.fullmatch(text):
+            edge = datetime.min.time() if begins else datetime.max.time()
+            return datetime.combine(date.fromisoformat(text), edge, UTC)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ReadingMalformed(f"{name}={text!r} is neither a size nor a date or time") from None
+    if moment.tzinfo is None:
+        raise ReadingMalformed(f"{name}={text!r} has no offset, so it could be any of several moments")
+    return moment
+
+
+def _moment(conn: Conn, study: str, state: Study, size: int, as_of: int | str | None, now: datetime) -> datetime:
+    """What "now" is in this reading."""
+    if isinstance(as_of, str) and not _DIGITS.fullmatch(as_of):
+        return moment_of(as_of, "as_of")
+    opened = state.records.by_event.get("StudyOpened", [])
+    simulated = any(record.body.get("clock") == "simulated" for record in opened)
+    if size and (as_of is not None or simulated):
+        row = conn.execute(SQL["recorded_at"], {"study": study, "idx": size - 1}).fetchone()
+        if row is not None:
+            return datetime.fromisoformat(row[0])
+    return now
+
+
+# -- an earlier size ------------------------------------------------------------------------------------------
+
+
+class _Fold:
+    """Folds a definition's rows as of a size: of one partition, or of all."""
+
+    def __init__(self, conn: Conn, definition: Definition, study: str, size: int, state: Study) -> None:
+        self._conn, self._definition, self._study, self._size = conn, definition, study, size
+        self._state = state
+
+    def __call__(self, partition: str | None) -> Iterator[tuple[str, Iterable[Row]]]:
+        definition = self._definition
+        if definition.study and partition in (None, STUDY_PARTITION):
+            yield STUDY_PARTITION, definition.rows(self._state, list(self._state.records))
+        if partition is None:
+            for subject in self._all():
+                yield str(subject.id), definition.rows(subject, list(subject.records))
+        elif partition != STUDY_PARTITION:
+            subject = self._one(UUID(partition))
+            if len(subject.records):
+                yield partition, definition.rows(subject, list(subject.records))
+
+    def _one(self, subject_id: UUID) -> Subject:
+        subject = new_aggregate(subject_id, self._state.id)
+        assert isinstance(subject, Subject)
+        for event in aggregates_below(self._conn, self._study, {subject_id: 0}, self._size):
+            fold_one(subject, event)
+        return subject
+
+    def _all(self) -> Iterable[Subject]:
+        """Every subject, folded from the events that the definition reads and the acts upon them."""
+        names = [model.__name__ for model in CATALOGUE if self._definition.reads(model.__name__)]
+        subjects: dict[UUID, Subject] = {}
+        for event in events_of_topics(self._conn, self._study, topics_of(ACTS | set(names)), self._size):
+            if event.originator == self._state.id:
+                continue
+            subject = subjects.get(event.originator)
+            if subject is None:
+                made = new_aggregate(event.originator, self._state.id)
+                assert isinstance(made, Subject)
+                subject = subjects[event.originator] = made
+            fold_one(subject, event, whole=False)
+        return subjects.values()

@@ -1,0 +1,231 @@
+-- Every statement of the projections' engine. Form: see ledger/store/sql. {schema} and {table} are identifiers
+-- that the code fills in: read models live in schemas of their own, whose names are made of declared names only.
+
+-- begin_reading --
+-- Opens a reader's transaction, in which every statement sees the same moment.
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY
+
+-- reading_of --
+-- Returns what a reader of a projection starts from: its schema, version and position, and the signed size.
+SELECT s.study_id IS NOT NULL, p.schema_name, p.version, coalesce(o.position, 0),
+       coalesce((SELECT size FROM ledger.checkpoints WHERE study_id = %(study)s ORDER BY size DESC LIMIT 1), 0)
+FROM (SELECT 1) AS one
+LEFT JOIN ledger.studies AS s ON s.study_id = %(study)s
+LEFT JOIN projection.pointers AS p ON p.study_id = %(study)s AND p.name = %(name)s
+LEFT JOIN projection.positions AS o ON o.study_id = %(study)s AND o.schema_name = p.schema_name
+
+-- origin --
+-- Returns the origin of a study's log.
+SELECT origin FROM ledger.studies WHERE study_id = %(study)s
+
+-- signed_size --
+-- Returns the size of the newest checkpoint, 0 before the first.
+SELECT coalesce((SELECT size FROM ledger.checkpoints WHERE study_id = %(study)s ORDER BY size DESC LIMIT 1), 0)
+
+-- batch_end --
+-- Returns where a batch ends: at the greatest signed size within reach, so that a reader's cut has a checkpoint.
+SELECT max(size) FROM ledger.checkpoints
+WHERE study_id = %(study)s AND size > %(position)s AND size <= %(reach)s
+
+-- events --
+-- Returns a range of events in order, with what a fold needs.
+SELECT idx, originator_id, originator_version, state, disclosures, recorded_at
+FROM ledger.events
+WHERE study_id = %(study)s AND idx >= %(start)s AND idx < %(stop)s
+ORDER BY idx
+
+-- aggregates --
+-- Returns the events of some originators below an index, each originator's in order of its version.
+SELECT e.idx, e.originator_id, e.originator_version, e.state, e.disclosures, e.recorded_at
+FROM unnest(%(originators)s::uuid[], %(after)s::bigint[]) AS o (originator_id, after)
+CROSS JOIN LATERAL (
+    SELECT * FROM ledger.events
+    WHERE study_id = %(study)s AND originator_id = o.originator_id AND originator_version > o.after
+      AND idx < %(stop)s
+    ORDER BY originator_version
+) AS e
+
+-- events_of_topics --
+-- Returns the events of some topics, each read from its own range of the index, however rare it is.
+SELECT e.* FROM unnest(%(topics)s::text[]) AS wanted (topic) CROSS JOIN LATERAL (
+    SELECT idx, originator_id, originator_version, state, disclosures, recorded_at
+    FROM ledger.events
+    WHERE study_id = %(study)s AND topic = wanted.topic AND idx >= %(start)s AND idx < %(stop)s
+    ORDER BY idx LIMIT %(limit)s
+) AS e
+ORDER BY e.idx LIMIT %(limit)s
+
+-- originators --
+-- Returns every originator below an index with the number of its events, in order of their ids.
+SELECT originator_id, count(*) FROM ledger.events
+WHERE study_id = %(study)s AND idx < %(stop)s
+GROUP BY originator_id ORDER BY originator_id
+
+-- size_at --
+-- Returns how many events were recorded up to a moment: indexes and `recorded_at` rise together.
+WITH RECURSIVE search (low, high) AS (
+    SELECT 0::bigint, %(signed)s::bigint
+    UNION ALL
+    SELECT CASE WHEN e.recorded_at <= %(moment)s THEN e.idx + 1 ELSE low END,
+           CASE WHEN e.recorded_at <= %(moment)s THEN high ELSE e.idx END
+    FROM search
+    JOIN ledger.events AS e ON e.study_id = %(study)s AND e.idx = (low + high) / 2
+    WHERE low < high
+)
+SELECT low FROM search WHERE low >= high LIMIT 1
+
+-- recorded_at --
+-- Returns the ledger's time of one event.
+SELECT recorded_at FROM ledger.events WHERE study_id = %(study)s AND idx = %(idx)s
+
+-- lock_positions --
+-- Takes the read models that stand still for nobody else: several followers share the work, none does it twice.
+SELECT schema_name, position FROM projection.positions
+WHERE study_id = %(study)s AND schema_name = ANY (%(schemas)s::text[])
+ORDER BY schema_name FOR UPDATE SKIP LOCKED
+
+-- lock_position --
+-- Waits for one read model's row and takes it.
+SELECT position FROM projection.positions
+WHERE study_id = %(study)s AND schema_name = %(schema)s FOR UPDATE
+
+-- advance --
+-- Moves read models on, in the transaction that wrote their rows.
+UPDATE projection.positions SET position = %(position)s, updated_at = clock_timestamp()
+WHERE study_id = %(study)s AND schema_name = ANY (%(schemas)s::text[])
+
+-- positions --
+-- Returns how far each read model of a study stands.
+SELECT schema_name, position FROM projection.positions WHERE study_id = %(study)s
+
+-- position --
+-- Returns how far the live read model of a projection stands, nothing while there is none.
+SELECT o.position FROM projection.pointers AS p
+JOIN projection.positions AS o ON o.schema_name = p.schema_name AND o.study_id = p.study_id
+WHERE p.study_id = %(study)s AND p.name = %(name)s
+
+-- begin_position --
+-- Starts a read model of a study from the first event.
+INSERT INTO projection.positions (schema_name, study_id, position) VALUES (%(schema)s, %(study)s, 0)
+ON CONFLICT (schema_name, study_id) DO NOTHING
+
+-- lock_definitions --
+-- Makes processes that create read models do so one after another.
+SELECT pg_advisory_xact_lock(7242018)
+
+-- register --
+-- Notes a read model's definition.
+INSERT INTO projection.definitions (name, version, fingerprint, schema_name)
+VALUES (%(name)s, %(version)s, %(fingerprint)s, %(schema)s)
+ON CONFLICT DO NOTHING
+
+-- registered --
+-- Returns every read model that was ever made and is still there.
+SELECT name, version, fingerprint, schema_name FROM projection.definitions ORDER BY name, version, registered_at
+
+-- pointers --
+-- Returns which read model answers for each projection of a study.
+SELECT name, schema_name, version FROM projection.pointers WHERE study_id = %(study)s
+
+-- first_pointer --
+-- Lets a read model answer where none does yet.
+INSERT INTO projection.pointers (name, study_id, schema_name, version)
+VALUES (%(name)s, %(study)s, %(schema)s, %(version)s)
+ON CONFLICT (name, study_id) DO NOTHING
+
+-- switch --
+-- Lets another read model answer, if the one expected did until now.
+UPDATE projection.pointers SET schema_name = %(schema)s, version = %(version)s, switched_at = clock_timestamp()
+WHERE name = %(name)s AND study_id = %(study)s AND schema_name = %(expected)s
+
+-- schema_exists --
+-- Tells whether a read model's schema is there.
+SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %(schema)s)
+
+-- create_schema --
+-- Makes a read model's schema; who may read the projections may read it.
+CREATE SCHEMA {schema}
+
+-- drop_schema --
+-- Takes a read model away: everything in it can be made again from the ledger.
+DROP SCHEMA IF EXISTS {schema} CASCADE
+
+-- create_notes --
+-- Makes the engine's own two tables of a read model: where it stopped, and how far each part of a rebuild is.
+CREATE TABLE {schema}."_stopped" (
+    study_id text COLLATE "C" PRIMARY KEY,
+    idx      bigint NOT NULL,
+    event    text COLLATE "C" NOT NULL,
+    because  text NOT NULL,
+    at       timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE TABLE {schema}."_parts" (
+    study_id text COLLATE "C" NOT NULL,
+    part     int NOT NULL,
+    parts    int NOT NULL,
+    ceiling  bigint NOT NULL,
+    reached  uuid,
+    done     bigint NOT NULL,
+    finished boolean NOT NULL,
+    PRIMARY KEY (study_id, part)
+)
+
+-- stop --
+-- Notes the event at which a read model stands still, and why.
+INSERT INTO {schema}."_stopped" (study_id, idx, event, because)
+VALUES (%(study)s, %(idx)s, %(event)s, %(because)s)
+ON CONFLICT (study_id) DO UPDATE
+SET idx = excluded.idx, event = excluded.event, because = excluded.because, at = excluded.at
+
+-- stopped --
+-- Returns the event at which a read model stands still, if it does.
+SELECT idx, event, because FROM {schema}."_stopped" WHERE study_id = %(study)s
+
+-- unstop --
+-- Lets a read model try again.
+DELETE FROM {schema}."_stopped" WHERE study_id = %(study)s
+
+-- begin_part --
+-- Starts a part of a rebuild, unless it was begun before.
+INSERT INTO {schema}."_parts" (study_id, part, parts, ceiling, reached, done, finished)
+VALUES (%(study)s, %(part)s, %(parts)s, %(ceiling)s, NULL, 0, false)
+ON CONFLICT (study_id, part) DO NOTHING
+
+-- part --
+-- Returns how far a part of a rebuild is, and takes it.
+SELECT reached, done, finished FROM {schema}."_parts"
+WHERE study_id = %(study)s AND part = %(part)s FOR UPDATE
+
+-- parts --
+-- Returns the plan of a rebuild that was begun: its parts and its ceiling.
+SELECT parts, ceiling FROM {schema}."_parts" WHERE study_id = %(study)s ORDER BY part
+
+-- advance_part --
+-- Moves a part of a rebuild on, in the transaction that wrote its rows.
+UPDATE {schema}."_parts" SET reached = %(reached)s, done = done + %(done)s, finished = %(finished)s
+WHERE study_id = %(study)s AND part = %(part)s
+
+-- empty_study --
+-- Takes a study's rows out of a table, to be replaced in the same transaction.
+DELETE FROM {schema}.{table} WHERE study_id = %(study)s
+
+-- empty_partition --
+-- Takes a partition's rows out of a table, to be replaced in the same transaction.
+DELETE FROM {schema}.{table} WHERE study_id = %(study)s AND partition = %(partition)s
+
+-- analyze --
+-- Tells the planner what a table holds now.
+ANALYZE {schema}.{table}
+
+-- behind --
+-- Returns the studies in which one of these read models is not there yet or stands below the signed size.
+SELECT s.study_id, s.origin
+FROM ledger.studies AS s
+CROSS JOIN unnest(%(schemas)s::text[]) AS m (schema_name)
+LEFT JOIN projection.positions AS o ON o.study_id = s.study_id AND o.schema_name = m.schema_name
+LEFT JOIN LATERAL (
+    SELECT size FROM ledger.checkpoints WHERE study_id = s.study_id ORDER BY size DESC LIMIT 1
+) AS c ON true
+GROUP BY s.study_id, s.origin
+HAVING bool_or(o.position IS NULL OR o.position < coalesce(c.size, 0))
+ORDER BY s.study_id

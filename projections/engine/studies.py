@@ -1,0 +1,139 @@
+"""The study's own aggregate at a size, for readers: folded from the ledger, kept between readings.
+
+What is kept is shared by all threads of the process and never changed. It is good for every size from its last
+event up to where the ledger was looked at; a reading further on copies it and goes on from there.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from dataclasses import dataclass
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from ledger.domain.aggregate import Study, record_of, study_aggregate_id
+from ledger.domain.context import Roster
+from ledger.domain.record import Record
+from ledger.store.database import Database
+from projections.engine.errors import StudyNotKnown
+from projections.engine.folding import (
+    REDACTING,
+    aggregates_below,
+    events_of_topics,
+    fold_one,
+    stored_statement,
+    topics_of,
+)
+from projections.engine.sql import SQL
+from projections.engine.stored import empty
+
+Conn = Connection[TupleRow]
+
+SEATING = frozenset({"SubjectEnrolled", "DecisionReversed"})
+"""Events that give and take seats."""
+
+MAX_STUDIES_KEPT = 64
+"""Studies are small beside their subjects: hundreds of records each."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    study: Study
+    upto: int
+
+
+class StudyCache:
+    """The studies of one database, and who is enrolled in each; for any thread."""
+
+    def __init__(self) -> None:
+        self._kept: dict[UUID, _Kept] = {}
+        self._rosters: dict[str, tuple[Roster, int]] = {}
+        self._lock = threading.Lock()
+
+    def study_at(self, conn: Conn, study_id: str, size: int) -> Study:
+        """The study as of a size; not to be changed. Raises StudyNotKnown, FoldFailed."""
+        row = conn.execute(SQL["origin"], {"study": study_id}).fetchone()
+        if row is None:
+            raise StudyNotKnown(f"there is no study {study_id!r}")
+        own = study_aggregate_id(row[0])
+        with self._lock:
+            kept = self._kept.get(own) or _Kept(empty(Study, own), 0)
+        if kept.study.records.last_index < size <= kept.upto:
+            return kept.study
+        forward = size > kept.upto
+        study = _forward(conn, study_id, kept.study if forward else empty(Study, own), size)
+        if forward:
+            self._keep(own, _Kept(study, size))
+        return study
+
+    def roster_at(self, conn: Conn, study_id: str, size: int) -> Roster:
+        """Who is enrolled as of a size, and nothing else of the roster; not to be changed."""
+        with self._lock:
+            roster, upto = self._rosters.get(study_id, (Roster(), 0))
+        if upto > size:
+            roster, upto = Roster(), 0
+        roster = Roster(dict(roster.seats))
+        for event in events_of_topics(conn, study_id, topics_of(SEATING), size, start=upto):
+            roster.apply(record_of(stored_statement(event), event.idx, event.recorded_at))
+        with self._lock:
+            if size >= self._rosters.get(study_id, (roster, 0))[1]:
+                self._rosters[study_id] = (roster, size)
+        return roster
+
+    def _keep(self, own: UUID, kept: _Kept) -> None:
+        with self._lock:
+            known = self._kept.pop(own, None)
+            self._kept[own] = known if known is not None and known.upto > kept.upto else kept
+            while len(self._kept) > MAX_STUDIES_KEPT:
+                del self._kept[next(iter(self._kept))]
+
+
+_caches: WeakKeyDictionary[Database, StudyCache] = WeakKeyDictionary()
+
+
+def cache_of(database: Database) -> StudyCache:
+    """The studies kept for a database, as long as it is in use."""
+    return _caches.setdefault(database, StudyCache())
+
+
+def _forward(conn: Conn, study_id: str, study: Study, size: int) -> Study:
+    """The study brought forward to a size: the same object where nothing was added."""
+    events = aggregates_below(conn, study_id, {study.id: len(study.records)}, size)
+    if not events:
+        return study
+    before = len(study.records)
+    study = _copied(study)
+    redacted = False
+    for event in events:
+        redacted = any(record.event == REDACTING for record in fold_one(study, event)) or redacted
+    if before and redacted:
+        return _forward(conn, study_id, empty(Study, study.id), size)
+    return study
+
+
+def _copied(study: Study) -> Study:
+    """A copy that can be folded further without changing the original."""
+    made = empty(Study, study.id)
+    made.authority = copy.deepcopy(study.authority)
+    for record in study.records:
+        twin = _copied_record(record)
+        made.records.by_jti[twin.jti] = twin
+        made.records.by_event.setdefault(twin.event, []).append(twin)
+    made.records.last_index = study.records.last_index
+    return made
+
+
+def _copied_record(record: Record) -> Record:
+    twin = copy.copy(record)
+    twin.content = dict(record.content)
+    twin.body = dict(record.body)
+    twin.values = {name: list(values) for name, values in record.values.items()}
+    twin.voids = list(record.voids)
+    twin.disputed = list(record.disputed)
+    twin.redacted = dict(record.redacted)
+    twin.acts = list(record.acts)
+    return twin

@@ -1,0 +1,3 @@
+"""The trial's fixtures."""
+
+from tests.scenario.fixtures import *  # noqa: F403

@@ -1,0 +1,185 @@
+"""The follower: every event once, up to the signed size, in one transaction with the position, by any number."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ledger.store.database import Database
+from projections.definitions import DEFINITIONS, read_models
+from projections.engine import digest, tables
+from projections.engine.definition import ReadModel, Row
+from projections.engine.errors import ProjectionBehind, ProjectionStopped
+from projections.engine.reading import open_reader
+from projections.engine.runner import Runner, prepare
+from projections.engine.sql import SQL, on
+from tests.integration.projections.book import Book
+from tests.integration.projections.conftest import NOW, Read
+from tests.integration.projections.course import write
+
+
+def digests(projector: Database, study: str = "TRIAL-1") -> dict[str, str]:
+    """The digest of each projection."""
+    with projector.snapshot() as conn:
+        return {
+            model.definition.name: digest.of_tables(conn, model.schema, model.definition, study).root
+            for model in read_models()
+        }
+
+
+def forget(projector: Database) -> None:
+    """Take every read model away."""
+    with projector.connection() as conn:
+        for model in read_models():
+            conn.execute(on("drop_schema", model.schema))
+        conn.execute("DELETE FROM projection.positions")
+
+
+def positions(projector: Database, study: str = "TRIAL-1") -> set[int]:
+    """Where the projections stand."""
+    with projector.connection() as conn:
+        return set(dict(conn.execute(SQL["positions"], {"study": study}).fetchall()).values())
+
+
+def test_a_projection_stands_at_the_signed_size_and_no_further(
+    book: Book, projector: Database, follow: Callable[[], int]
+) -> None:
+    signed = book.sign()
+    book.tell("SubjectScreened", 1, number="P-1")
+    follow()
+    assert positions(projector) == {signed}
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7, 5_000])
+def test_the_digest_does_not_depend_on_how_events_were_batched(
+    book: Book, projector: Database, follow: Callable[[], int], batch: int
+) -> None:
+    write(book)
+    follow()
+    at_once = digests(projector)
+    forget(projector)
+    other = Runner(projector, read_models(), batch)
+    other.catch_up()
+    assert digests(projector) == at_once
+
+
+def test_following_statement_by_statement_equals_following_at_the_end(book: Book, projector: Database) -> None:
+    runner = Runner(projector, read_models())
+    book.after_each = runner.catch_up
+    write(book)
+    stepwise = digests(projector)
+    forget(projector)
+    Runner(projector, read_models()).catch_up()
+    assert digests(projector) == stepwise
+
+
+def test_two_followers_share_the_work_and_do_nothing_twice(book: Book, projector: Database) -> None:
+    write(book)
+    one, other = (Runner(projector, read_models(), batch=3) for _ in range(2))
+    with projector.connection() as first, projector.connection() as second:
+        for model in read_models():
+            prepare(first, "TRIAL-1", model)
+        with first.transaction():
+            held = first.execute(SQL["lock_positions"], {"study": "TRIAL-1", "schemas": _schemas()}).fetchall()
+            assert len(held) == len(DEFINITIONS)
+            assert other.catch_up() == 0, "what another follower holds is left alone"
+        taken = 0
+        while taken < 100 and (one.catch_up() or other.catch_up()):
+            taken += 1
+        assert second.execute("SELECT DISTINCT position FROM projection.positions").fetchall() == [(book.size,)]
+    Runner(projector, read_models()).catch_up()
+    assert positions(projector) == {book.size}
+
+
+def _schemas() -> list[str]:
+    return [model.schema for model in read_models()]
+
+
+def test_a_follower_that_dies_inside_a_batch_leaves_rows_and_position_together(
+    book: Book, projector: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(book)
+    runner = Runner(projector, read_models(), batch=5)
+    runner.catch_up()
+    expected = digests(projector)
+    forget(projector)
+
+    class Killed(BaseException):
+        """As if the process ended here."""
+
+    original, calls = tables.upsert, iter(range(10_000))
+
+    def killing(*args: Any) -> None:
+        original(*args)
+        if next(calls) % 11 == 10:
+            raise Killed
+
+    monkeypatch.setattr(tables, "upsert", killing)
+    deaths = 0
+    while positions(projector) != {book.size} and deaths < 200:
+        try:
+            Runner(projector, read_models(), batch=5).catch_up()
+        except Killed:
+            deaths += 1
+    assert deaths > 2
+    assert positions(projector) == {book.size}
+    assert digests(projector) == expected
+
+
+def test_an_event_that_a_handler_cannot_take_in_stops_that_projection_alone(
+    book: Book, projector: Database, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(book)
+    healthy, *others = read_models()
+    sick = replace(others[0].definition, changed=_breaking_at("AdverseEventReported"))
+    model = ReadModel(sick, others[0].fingerprint)
+    runner = Runner(projector, [healthy, model, *others[1:]])
+    with caplog.at_level(logging.ERROR, "projections"):
+        runner.catch_up()
+    index = next(r.idx for r in book.rows if r.topic.startswith("AdverseEventReported"))
+    with projector.connection() as conn:
+        standing = dict(conn.execute(SQL["positions"], {"study": "TRIAL-1"}).fetchall())
+    assert standing.pop(model.schema) == index
+    assert set(standing.values()) == {book.size}
+    assert f"stands still at index {index} (AdverseEventReported)" in caplog.text
+    with pytest.raises(ProjectionStopped) as refused, open_reader(database, "TRIAL-1", "cohort", None, None, NOW):
+        pass
+    assert refused.value.indexes == (index,)
+    Runner(projector, read_models()).catch_up()
+    assert positions(projector) == {book.size}, "a follower that starts tries once more"
+
+
+def _breaking_at(event: str) -> Callable[[Any, Sequence[Any]], Iterator[Row]]:
+    original = next(one for one in DEFINITIONS if one.name == "cohort").changed
+
+    def changed(state: Any, touched: Sequence[Any]) -> Iterator[Row]:
+        if any(record.event == event for record in touched):
+            raise ValueError("cannot read this")
+        yield from original(state, touched)
+
+    return changed
+
+
+def test_other_studies_go_on_while_one_stands_still(book: Book, projector: Database, database: Database) -> None:
+    write(book)
+    quiet = Book(database, "TRIAL-2")
+    quiet.open()
+    quiet.tell("SubjectScreened", 1, number="Q-1")
+    quiet.sign()
+    models = [ReadModel(replace(m.definition, changed=_breaking_at("SubjectScreened")), m.fingerprint)
+              if m.definition.name == "cohort" else m for m in read_models()]  # fmt: skip
+    noisy = Runner(projector, models)
+    noisy.catch_up()
+    Runner(projector, read_models()).catch_up()
+    assert positions(projector, "TRIAL-2") == {quiet.size}
+    assert positions(projector) == {book.size}
+
+
+def test_a_reader_of_a_study_that_nobody_follows_yet_is_told_so(book: Book, read: Read) -> None:
+    book.sign()
+    with pytest.raises(ProjectionBehind), read("patient"):
+        pass

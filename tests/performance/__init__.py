@@ -1,0 +1,1 @@
+"""Figures against the budgets, as ratios within one run: `make bench`."""

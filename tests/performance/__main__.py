@@ -1,0 +1,192 @@
+"""`make bench`: append and import figures against the budgets of the design, as ratios within this run.
+
+ 1. single-event appends over HTTP, 32 clients, statements signed beforehand, durable, verified, with receipt,
+    against `eventsourcing`'s own in-process, unsigned `Application.save` with 16 threads
+ 2. bulk append over HTTP (NDJSON), receipts by GET, against one core's raw Ed25519 verification rate
+ 3. import of an SDTM study, when the real data are at hand
+ 4. the demo, start to end, without serving
+Machines differ and are shared: read the ratios. Everything runs on this machine, the database and the load too.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from api.cli.init import genesis
+from api.cli.output import console
+from api.cli.serve import server_process
+from api.client.http import StudyClient
+from api.client.signing import Actor
+from ledger.application import Ledger
+from ledger.domain.refusals import Refusal
+from ledger.settings import Settings
+from ledger.signing.keys import PublicKey, SigningKey
+from tests.performance import load
+from tests.performance.baseline import save_rate
+
+_T = TypeVar("_T")
+
+STUDY = "BENCH-01"
+SINGLE, BULK, BASE = 6_000, 20_000, 4_000
+CLIENTS = 32
+SUBJECTS = 200
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "cdiscpilot03"
+
+
+def laboratory(ledger: Ledger) -> Actor:
+    """A study with one site and a laboratory's person who may report."""
+    registrar = Actor("registrar-1", "registrar", ledger.home.key("registrar"), ledger.origin(STUDY))
+    ledger.allow_genesis(registrar.key.kid)
+    ledger.open_study(genesis(ledger, STUDY, registrar="registrar-1", title=None, synthetic=True, clock="real"))
+    key = SigningKey.generate()
+    steps = [
+        registrar.sign("ActorEnrolled", "actor/pi-1", {"actor_kind": "person"}),
+        registrar.enrol_key("pi-1", key, key.public_jwk),
+        registrar.sign("DelegationGranted", "actor/pi-1", {"role": "principal-investigator"}),
+    ]
+    for outcome in ledger.append_many(STUDY, steps):
+        if isinstance(outcome, Refusal):
+            raise outcome
+    return Actor("pi-1", "principal-investigator", key, ledger.origin(STUDY), "SITE-1")
+
+
+def results(actor: Actor, count: int) -> list[str]:
+    """Signed laboratory results with nine fields, spread over subjects."""
+    subjects = [f"subject/{number:08x}-0000-4000-8000-000000000000" for number in range(SUBJECTS)]
+    fields = {
+        "occurred_at": "2026-01-15T08:30:00+01:00",
+        "analyte": "PLAT",
+        "value": "212",
+        "unit": "10*9/L",
+        "reference_range": {"low": "150", "high": "400", "unit": "10*9/L"},
+        "specimen": "S-000123",
+        "material": "blood",
+        "upstream_id": "LAB-4711",
+        "upstream_status": "final",
+    }
+    return [actor.sign("LabResultReported", subjects[n % SUBJECTS], fields) for n in range(count)]
+
+
+def verification_rate(seconds: float = 1.0) -> float:
+    """Raw Ed25519 verifications a second on one core, over a statement's bytes."""
+    key = SigningKey.generate()
+    public, message = PublicKey.from_jwk(key.public_jwk), b"x" * 1_200
+    signature = key.sign(message)
+    done, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        for _ in range(200):
+            public.verify(message, signature, "Ed25519")
+        done += 200
+    return done / (time.perf_counter() - start)
+
+
+def single(url: str, statements: list[str]) -> load.Load:
+    """Appends one by one by many clients."""
+    place = urlsplit(url)
+    path = f"/v1/studies/{STUDY}/events"
+    requests = [load.post(path, text.encode(), "application/sd-jwt") for text in statements]
+    assert place.hostname is not None and place.port is not None
+    return load.run(place.hostname, place.port, requests, CLIENTS)
+
+
+def bulk(url: str, statements: list[str]) -> float:
+    """Statements a second in one NDJSON request."""
+    client = StudyClient(url, STUDY)
+    start = time.perf_counter()
+    answers = list(client.append_many(statements))
+    seconds = time.perf_counter() - start
+    refused = [answer for answer in answers if isinstance(answer, Exception)]
+    if refused:
+        raise refused[0]
+    client.close()
+    return len(answers) / seconds
+
+
+def timed(command: list[str], environment: dict[str, str] | None = None) -> tuple[float, str]:
+    """Seconds and standard output of a command that must end well."""
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return time.perf_counter() - start, done.stdout
+
+
+def line(what: str, figure: str, ratio: float | None, must: float | None, aim: float | None) -> None:
+    """One row: what, the figure of this run, the ratio, the budget."""
+    verdict = ""
+    if ratio is not None and must is not None:
+        verdict = "aim" if aim is not None and ratio >= aim else "met" if ratio >= must else "MISSED"
+    shown = "" if ratio is None else f"{ratio:5.2f}x"
+    budget = "" if must is None else f"must {must}, aim {aim}"
+    print(f"{what:52} {figure:>34} {shown:>7}  {budget:20} {verdict}", flush=True)
+
+
+def appends(home: Path) -> None:
+    """Rows 1 and 2."""
+    import os
+
+    with Ledger(Settings(home)) as ledger:
+        actor = laboratory(ledger)
+        baseline = _quiet("eventsourcing's Application.save", lambda: save_rate(ledger.urls.admin, BASE))
+        with server_process(home, dict(os.environ)) as served:
+            statements = _quiet("signing", lambda: results(actor, SINGLE + BULK))
+            single(served.url, statements[:200])
+            measured = _quiet("single appends", lambda: single(served.url, statements[200:SINGLE]))
+            rate = _quiet("bulk append", lambda: bulk(served.url, statements[SINGLE:]))
+            raw = verification_rate()
+    good = measured.statuses.get(201, 0) / max(1, sum(measured.statuses.values()))
+    figures = f"{measured.rate:.0f}/s p50 {measured.percentile(0.5):.1f} p99 {measured.percentile(0.99):.1f} ms"
+    line("eventsourcing Application.save, 16 threads", f"{baseline:.0f}/s", None, None, None)
+    line(f"single appends over HTTP, 32 clients ({good:.0%} 201)", figures, measured.rate / baseline, 1.5, 2.5)
+    line("raw Ed25519 verification, one core", f"{raw:.0f}/s", None, None, None)
+    line("bulk append over HTTP (NDJSON)", f"{rate:.0f}/s", rate / raw, 0.3, 0.45)
+
+
+def _quiet(what: str, work: Callable[[], _T]) -> _T:
+    console.print(f"  {what} ...")
+    return work()
+
+
+def imported() -> None:
+    """Row 3."""
+    if not DATA.is_dir():
+        line("SDTM import", "no data at hand", None, None, None)
+        return
+    with tempfile.TemporaryDirectory() as home:
+        import os
+
+        environment = {**os.environ, "TRIAL_LEDGER_HOME": home}
+        command = [sys.executable, "-m", "api.cli", "import", "sdtm", str(DATA), "--study", "CDISCPILOT01", "--json"]
+        seconds, out = _quiet("import", lambda: timed(command, environment))
+        appended = sum(domain["appended"] for domain in json.loads(out)["domains"].values())
+        line(
+            "SDTM import, sealed and appended",
+            f"{appended} in {seconds:.0f} s, {appended / seconds:.0f}/s",
+            None,
+            None,
+            None,
+        )
+
+
+def demo() -> None:
+    """Row 4: seconds, so lower is better."""
+    command = [sys.executable, "-m", "api.cli", "demo", "--no-serve", "--json"]
+    seconds, out = _quiet("demo", lambda: timed(command))
+    events = json.loads(out)["events"]
+    verdict = "aim" if seconds <= 6 else "met" if seconds <= 15 else "MISSED"
+    print(
+        f"{'demo --no-serve, start to end':52} {f'{events} events in {seconds:.1f} s':>34} {'':7}  must 15 s, aim 6 s    {verdict}"
+    )
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        appends(Path(folder))
+    demo()
+    imported()
