@@ -21,7 +21,7 @@ from eventsourcing.persistence import IntegrityError
 
 from ledger.domain.aggregate import study_aggregate_id
 from ledger.domain.catalogue import CATALOGUE
-from ledger.domain.genesis import GenesisTerms, decide_genesis
+from ledger.domain.genesis import GenesisTerms, NotOpened, decide_genesis
 from ledger.domain.refusals import Refusal
 from ledger.home import Home
 from ledger.merkle.log_keys import LogKeys, derive
@@ -257,7 +257,10 @@ class Ledger:
     def open_study(self, text: bytes | str) -> Answer:
         """Open a study by its genesis statement; a repeat of the same statement is harmless."""
         statement = self._parsed(text)
-        study = str(statement.body.get("study", ""))
+        if statement.event != "StudyOpened":
+            raise NotOpened(f"{statement.event} opens no study")
+        CATALOGUE.check_form(statement)
+        study: str = statement.body["study"]
         if not self.has_study(study):
             decide_genesis(statement, self.terms(study), stamp(self._clock()))
             with self.database.connection() as connection:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from api.cli.demo.command import demo
@@ -20,6 +19,9 @@ from api.cli.serve import serve
 from ledger.home import HomeError
 from ledger.settings import SettingsError
 from ledger.store.errors import StoreError
+
+UsageError = typer.BadParameter.__bases__[0]
+"""What every wrong usage is: typer brings a click of its own, which is not the one that may be installed."""
 
 app = typer.Typer(
     name="trial-ledger",
@@ -41,10 +43,10 @@ def main() -> None:
     """Run the command line; errors that a user can mend are one sentence each, without a trace."""
     try:
         code = app(standalone_mode=False)
-    except click.UsageError as wrong:
+    except UsageError as wrong:
         wrong.show()
         code = EXIT_USAGE
-    except click.exceptions.Abort:
+    except typer.Abort:
         code = EXIT_UNDECIDED
     except (SettingsError, HomeError) as wrong:
         talk(str(wrong))

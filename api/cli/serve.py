@@ -12,6 +12,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,18 +20,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
-import uvicorn
 
 from api.cli.output import EXIT_USAGE, Json, give, talk
-from api.v1.app import create_app
 from ledger.application import Ledger
 from ledger.settings import Settings
 from ledger.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from uvicorn import Server
 
 START_SECONDS = 60.0
 """How long a server that we start may take until it says its address: a first start makes a database."""
@@ -38,6 +41,7 @@ STOP_SECONDS = 30.0
 WATCH_SECONDS = 0.5
 """How often the server looks after its database and its projector."""
 BACKLOG = 1_024
+STDIN = 0
 
 log = structlog.get_logger("serve")
 
@@ -109,10 +113,15 @@ def _listen(address: str, port: int) -> socket.socket:
 
 
 async def _run(ledger: Ledger, listener: socket.socket, until_eof: bool, as_json: bool) -> None:
+    import uvicorn  # the server's libraries, only where something is served
+
+    from api.v1.app import create_app
+
     config = uvicorn.Config(
         create_app(ledger), log_level="warning", access_log=False, lifespan="on", server_header=False
     )
     server = uvicorn.Server(config)
+    server.capture_signals = partial(_told_to_end, server)  # type: ignore[method-assign]
     if until_eof:
         threading.Thread(target=_end_at_eof, args=(server,), name="until-eof", daemon=True).start()
     host, port = listener.getsockname()[:2]
@@ -125,11 +134,26 @@ async def _run(ledger: Ledger, listener: socket.socket, until_eof: bool, as_json
     await serving
 
 
-def _end_at_eof(server: uvicorn.Server) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        while sys.stdin.buffer.read(4_096):
+def _end_at_eof(server: Server) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(STDIN, 4_096):  # not sys.stdin, whose lock this thread would take into the interpreter's end
             pass
     server.should_exit = True
+
+
+@contextlib.contextmanager
+def _told_to_end(server: Server) -> Iterator[None]:
+    """A signal ends the server in good order; uvicorn of itself would send the signal once more and be killed."""
+
+    def end() -> None:
+        server.force_exit = server.should_exit  # told twice: without waiting for whoever is being answered
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # not on this platform
+            loop.add_signal_handler(number, end)
+    yield
 
 
 def _look_after(ledger: Ledger, stop: threading.Event) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.v1 import problems
 from api.v1.appending import Appending
+from api.v1.described import describe
 from api.v1.home import home_page
 from api.v1.reading import answered, log_router, tile_router
 from api.v1.views import view_router
@@ -75,6 +77,7 @@ def create_app(ledger: Ledger) -> ASGIApp:
     app.include_router(view_router(ledger))
     app.include_router(tile_router(ledger))
     _operations(app, ledger)
+    describe(app)
     return RequestIds(app)
 
 
@@ -118,7 +121,7 @@ def _operations(app: FastAPI, ledger: Ledger) -> None:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _state(ledger: Ledger, study: str) -> dict[str, object]:
+def _state(ledger: Ledger, study: str) -> dict[str, Any]:
     writer = ledger.writer(study)
     with ledger.database.connection() as connection:
         committed = statements.read_head(connection, study).size

@@ -127,7 +127,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 
 async def on_invalid(request: Request, error: Exception) -> Response:
     """A parameter of the wrong form."""
-    errors = getattr(error, "errors", lambda: [])()
+    errors: list[Any] = getattr(error, "errors", list)()
     because = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors[:5]) or str(error)
     return response(problem_of(BadRequest(because), request_id(request)))
 

@@ -4,7 +4,8 @@
  CORRECTION-2  `sub` and `site` are the target's, as recorded
  CORRECTION-3  only facts are corrected or voided (and voids voided); decisions are reversed, governance superseded
  CORRECTION-4  the owning role's side corrects; one field that the fact has, with a value of its form
- CORRECTION-5  a decision is reversed once
+ CORRECTION-5  a decision is reversed once; one that took two signatures, by none other than its own opposite
+ CORRECTION-6  a signature is withdrawn, an attribution disputed, by the actor in whose name it stands
  COUNTERSIGN-1 what is countersigned waits for a second signature, by a role that may give it
  COUNTERSIGN-2 the second person is another than the first
  LOCK-1        after a lock or freeze nothing is corrected, voided or decided
@@ -33,6 +34,7 @@ from ledger.domain.model import (
     Target,
     Text,
 )
+from ledger.domain.participation import site_of
 from ledger.domain.record import CLAIM_FIELDS, Record
 from ledger.domain.refusals import Refusal
 from ledger.domain.roles import (
@@ -97,7 +99,7 @@ class AttributionDisputed(Act):
     recorders = ANYONE
     stopping = True
     words = "disputed the attribution of a record: {reason}"
-    rules = ("CORRECTION-1",)
+    rules = ("CORRECTION-1", "CORRECTION-6")
 
     record: Annotated[Target, CLEAR]
     reason: Reason
@@ -129,6 +131,7 @@ class FieldsRedacted(Act):
     recorders = PRIVACY
     countersigners = DATA_MANAGER | INVESTIGATOR
     words = "ordered the redaction of fields: {reason}"
+    rules = ("CORRECTION-1",)
 
     records: Annotated[list[RedactedRecord], ModelField(min_length=1), CLEAR]
     legal_basis: Annotated[Label, CLEAR]
@@ -215,17 +218,17 @@ class NotYours(Refusal):
 
 
 class ReversedAlready(Refusal):
-    """The decision was reversed already."""
+    """The decision was reversed already, or is one that two people signed and one cannot take back."""
 
     rule = "CORRECTION-5"
-    remedy = "Nothing is left to do."
+    remedy = "Record the opposite decision where there is one (such as StudyUnlocked), which two people sign as well."
 
 
 class NotYourSignature(Refusal):
-    """A signature is withdrawn by the person who gave it."""
+    """A signature is withdrawn, and an attribution disputed, by the actor in whose name it stands."""
 
     rule, status = "CORRECTION-6", 403
-    remedy = "Have the signer withdraw it."
+    remedy = "Have the actor named in the record's `iss` do it."
 
 
 class NothingToCountersign(Refusal):
@@ -291,8 +294,8 @@ def target_is_a_fact(ctx: Context) -> None:
 def side_is_the_owners(ctx: Context) -> None:
     """CORRECTION-4: the side that recorded it, or the sponsor's (which the site then countersigns)."""
     target, role = target_record(ctx), ctx.candidate.role
-    if role in SPONSOR | DATA_MANAGER:
-        return
+    if role in SPONSOR | DATA_MANAGER and (role == target.role or ctx.candidate.claims.get("site")):
+        return  # where there is no site, nobody could countersign it
     own = next((side for side in _SIDES if target.role in side), frozenset({target.role}))
     if target.role in SYSTEM:
         own = own | SITE_STAFF | LABORATORY
@@ -340,17 +343,45 @@ def decision_can_be_reversed(ctx: Context) -> None:
         raise NotCorrectable(f"{target.event} is not a decision", (target.index,))
     if target.reversed_at is not None:
         raise ReversedAlready(f"it was reversed at index {target.reversed_at}", (target.reversed_at,))
+    if target.countersigned_at is not None:
+        shown = (target.index, target.countersigned_at)
+        raise ReversedAlready(f"two people signed it, the second at index {target.countersigned_at}", shown)
     if ctx.candidate.role not in CATALOGUE[target.event].recorders:
         raise NotYours(f"{ctx.candidate.role!r} does not decide {target.event}", (target.index,))
 
 
-def record_is_known(ctx: Context) -> None:
-    """CORRECTION-1 for acts that name their record in `body`."""
-    _find(ctx, ctx.candidate.body["record"])
+def named_record(ctx: Context, named: Any) -> Record:
+    """CORRECTION-1, CORRECTION-2: a record that `body` names: it stands under this `sub`, and is of this site.
+
+    Its site is where it was recorded, what that was corrected to, or where its subject was transferred to.
+    """
+    found, site = _find(ctx, named), ctx.candidate.claims.get("site")
+    places = {found.claims.get("site"), found.site}
+    if ctx.subject is not None:
+        places.add(site_of(ctx.subject))
+    if site not in places:
+        raise TargetElsewhere(f"the record is of the site {found.site!r}, the statement names {site!r}", (found.index,))
+    return found
+
+
+def attribution_is_own(ctx: Context) -> None:
+    """CORRECTION-1, CORRECTION-6: the record stands under the actor's own name."""
+    target = _find(ctx, ctx.candidate.body["record"])
+    if target.iss != ctx.candidate.iss:
+        raise NotYourSignature(f"the record is by {target.iss!r}", (target.index,))
+
+
+def redacts_what_is_there(ctx: Context) -> None:
+    """CORRECTION-1: each record stands under the same subject, and each digest is one of its disclosures'."""
+    for named in ctx.candidate.body["records"]:
+        target = _find(ctx, named)
+        strange = sorted(set(named["disclosures"]) - set(target.claims.get("_sd", ())))
+        if strange:
+            raise TargetUnknown(f"the record {target.jti} has no disclosure {strange[0]}", (target.index,))
 
 
 def signature_is_own(ctx: Context) -> None:
-    """CORRECTION-6: a signature (a statement with a meaning) of the same person."""
+    """CORRECTION-1, CORRECTION-6: a signature (a statement with a meaning) of the same person."""
     target = _find(ctx, ctx.candidate.body["record"])
     if target.iss != ctx.candidate.iss or target.meaning is None:
         raise NotYourSignature(f"it is {'an entry' if target.meaning is None else target.iss}", (target.index,))
@@ -379,7 +410,8 @@ PRECONDITIONS = {
     "EntryCorrected": (target_is_here, target_is_a_fact, side_is_the_owners, field_has_that_form),
     "EntryVoided": (target_is_here, target_is_a_fact, side_is_the_owners),
     "DecisionReversed": (target_is_here, decision_can_be_reversed),
-    "AttributionDisputed": (record_is_known,),
-    "SignatureWithdrawn": (record_is_known, signature_is_own),
+    "AttributionDisputed": (attribution_is_own,),
+    "SignatureWithdrawn": (signature_is_own,),
+    "FieldsRedacted": (redacts_what_is_there,),
     "Countersigned": (target_is_here, waits_for_this_role),
 }

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from itertools import chain
+from itertools import chain, islice
 
 from ledger.authority import LEDGER_ACTOR
 from ledger.domain import (
@@ -31,6 +31,7 @@ from ledger.domain import (
     oversight,
     product,
     query,
+    safety_review,
     signature_key,
     specimen,
     study,
@@ -41,15 +42,15 @@ from ledger.domain.context import Context
 from ledger.domain.correction import RecordsLocked
 from ledger.domain.model import EventModel
 from ledger.domain.record import Record
-from ledger.domain.refusals import Refusal
+from ledger.domain.refusals import MAX_SHOWN, Refusal
 
 CLOCK_LEEWAY = timedelta(minutes=5)
 """How far `iat` may lie after `recorded_at`: clocks differ, but nobody signs tomorrow."""
 SIGNATURE_LIFE = timedelta(hours=24)
 """How long a signature may wait: `exp` at most this long after `iat`, so that a refused one dies."""
 
-SITELESS = frozenset({"study", "actor", "cohort", "product"})
-"""What a statement may be about without naming a site."""
+SIGNED_ACTS = frozenset({"DecisionReversed", "RecordsSigned"})
+"""Acts that are electronic signatures as decisions are: with meaning, cut and end."""
 
 Precondition = Callable[[Context], None]
 
@@ -244,7 +245,7 @@ def _signature(ctx: Context, record: Record, model: type[EventModel]) -> None:
     system = ctx.study.authority.is_system(record.iss)
     if record.mode == "transcribed":
         _transcription(ctx, record)
-    signs = model.kind == "decision" and record.mode == "direct"
+    signs = (model.kind == "decision" and record.mode == "direct") or record.event in SIGNED_ACTS
     if system and signs:
         raise SignatureIncomplete(f"{record.iss!r} is a system, and a system never decides")
     if signs and not model.stopping and not {"meaning", "cut", "exp"} <= set(claims):
@@ -255,6 +256,8 @@ def _signature(ctx: Context, record: Record, model: type[EventModel]) -> None:
         _meaning(ctx, record)
     if record.cut is not None:
         _cut(ctx, record)
+    if record.event == "DataCutTaken" and ctx.root_at(record.body["size"]) is None:
+        raise CutUnknown(f"the data cut's size is {record.body['size']}, and no checkpoint covers as much")
 
 
 def _meaning(ctx: Context, record: Record) -> None:
@@ -302,12 +305,13 @@ def _version(ctx: Context, record: Record) -> None:
         return
     version = len(ctx.records)
     if expected != version:
-        missed = [r.index for r in ctx.records][expected:] if expected < version else []
+        missed = [r.index for r in islice(ctx.records, expected, expected + MAX_SHOWN)]
         raise VersionMoved(f"the count of events is {version}, not {expected}", missed, missed=missed)
 
 
 def _lock(ctx: Context, record: Record, model: type[EventModel]) -> None:
     stops = model.stopping or record.event in ("StudyUnlocked", "RecordsUnfrozen", "DataCutTaken", "Countersigned")
+    stops = stops or (record.event == "SafetyReviewConcluded" and record.get("conclusion") in safety_review.STOPPING)
     gated = model.kind == "decision" or record.event in ("EntryCorrected", "EntryVoided", "DecisionReversed")
     if stops or not gated:
         return

@@ -73,7 +73,10 @@ def _holding(own: Sequence[Record]) -> Record | None:
         elif record.event == "CohortResumed":
             by_hand = None
         elif record.event == "SafetyReviewConcluded":
-            by_review = record if record.get("conclusion") in ("hold", "stop") else None
+            if record.get("conclusion") in ("hold", "stop"):
+                by_review = record
+            elif record.mode == "direct":  # what was transcribed was asked nothing, and lifts nothing
+                by_review = None
     return by_review or by_hand
 
 
@@ -211,13 +214,16 @@ def course(
 
 
 def added_seats(protocol: ResolvedProtocol, standing: CohortState) -> int:
-    """Seats that reviews added: each `expand-cohort` those of the policy's rule for a cohort as large as it was."""
+    """Seats that reviews added: each `expand-cohort` those of the policy's rule for a cohort as large as it was.
+
+    A review that was transcribed adds none: nobody asked the policy when it was recorded.
+    """
     table = escalation.policy(protocol.definition)
     planned = protocol.definition.cohorts.get(standing.id)
     size = start = planned.seats or 0 if planned is not None else 0
     rules = [rule for rule in table.rules if rule.action == "add"] if table is not None else []
     for review in standing.reviews:
-        if review.get("conclusion") == "expand-cohort":
+        if review.get("conclusion") == "expand-cohort" and review.mode == "direct":
             size += next((rule.seats or 0 for rule in rules if rule.evaluated.holds(size)), 0)
     return size - start
 

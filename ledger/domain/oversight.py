@@ -11,12 +11,11 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ledger.domain.context import Context
-from ledger.domain.correction import _find
+from ledger.domain.correction import named_record
 from ledger.domain.model import (
     CLEAR,
     DISCLOSED,
     Act,
-    Count,
     Digest,
     EventModel,
     FullDate,
@@ -44,7 +43,7 @@ class RecordsSigned(Act):
 
     recorders = INVESTIGATOR
     words = "signed records"
-    rules = ("CORRECTION-1", "SIGNATURE-1")
+    rules = ("CORRECTION-1", "CORRECTION-2", "SIGNATURE-1")
 
     records: Annotated[list[Target], Field(min_length=1), CLEAR]
     comment: Text | None = None
@@ -55,7 +54,7 @@ class SourceVerified(Act):
 
     recorders = MONITOR
     words = "verified records against their source"
-    rules = ("CORRECTION-1",)
+    rules = ("CORRECTION-1", "CORRECTION-2")
 
     records: Annotated[list[Target], Field(min_length=1), CLEAR]
     comment: Text | None = None
@@ -132,7 +131,7 @@ class DataExported(SystemEvent):
     what: Label
     digest: Digest
     taken_by: Label | None = None
-    size: Count | None = None
+    size: Index | None = None
 
 
 class AccessLogSealed(SystemEvent):
@@ -189,9 +188,9 @@ class MeaningMissing(Refusal):
 
 
 def records_are_known(ctx: Context) -> None:
-    """CORRECTION-1: every record listed stands under the same subject."""
+    """CORRECTION-1, CORRECTION-2: every record listed stands under the same subject, at this site."""
     for named in ctx.candidate.body["records"]:
-        _find(ctx, named)
+        named_record(ctx, named)
 
 
 def has_a_meaning(ctx: Context) -> None:

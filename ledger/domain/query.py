@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from ledger.domain.context import Context
-from ledger.domain.correction import _find, target_is_here, target_record
+from ledger.domain.correction import named_record, target_is_here, target_record
 from ledger.domain.model import CLEAR, Act, EventModel, Label, Target, Text
 from ledger.domain.record import Record, Records
 from ledger.domain.refusals import Refusal
@@ -36,7 +36,7 @@ class QueryOpened(Act):
 
     recorders = ASKERS
     words = "opened a query: {question}"
-    rules = ("CORRECTION-1",)
+    rules = ("CORRECTION-1", "CORRECTION-2")
 
     record: Annotated[Target, CLEAR]
     field: Annotated[Label | None, CLEAR] = None
@@ -97,8 +97,8 @@ def state(records: Records, opened: Record) -> str:
 
 
 def asks_about_a_record(ctx: Context) -> None:
-    """CORRECTION-1: the record in question stands under the same subject."""
-    _find(ctx, ctx.candidate.body["record"])
+    """CORRECTION-1, CORRECTION-2: the record in question stands under the same subject, at this site."""
+    named_record(ctx, ctx.candidate.body["record"])
 
 
 def follows_on(ctx: Context) -> None:

@@ -206,12 +206,12 @@ class Records:
 
     def _settle(self, record: Record, changed: list[Record]) -> None:
         """A record is void while a void of it stands; a void that is void itself lifts what it voided."""
-        record.void = any(not self.by_jti[jti].void for jti in record.voids)
-        changed.append(record)
-        if record.event == "EntryVoided" and not record.pending:
-            target = self.target_of(record)
-            if target is not None:
-                self._settle(target, changed)
+        settled: Record | None = record
+        while settled is not None:  # a chain of voids may be longer than a stack is deep
+            settled.void = any(not self.by_jti[jti].void for jti in settled.voids)
+            changed.append(settled)
+            goes_on = settled.event == "EntryVoided" and not settled.pending
+            settled = self.target_of(settled) if goes_on else None
 
     def _reverse(self, record: Record, changed: list[Record]) -> None:
         target = self.target_of(record)

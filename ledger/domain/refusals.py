@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 
+MAX_SHOWN = 100
+"""Indexes that one refusal shows: enough to look at, and an answer stays small whatever was asked."""
+
+
 class Refusal(Exception):
     """A statement was refused."""
 
@@ -40,7 +44,7 @@ class Refusal(Exception):
             "because": self.because,
             "remedy": self.remedy,
             "source": self.source,
-            "indexes": list(self.indexes),
+            "indexes": list(self.indexes[:MAX_SHOWN]),
             **self.details,
         }
 

@@ -19,7 +19,6 @@ from ledger.domain.context import Context
 from ledger.domain.model import (
     CLEAR,
     DISCLOSED,
-    Count,
     Decision,
     Digest,
     Document,
@@ -270,7 +269,7 @@ class DataCutTaken(_Locking):
     words = "took the data cut {name}"
 
     name: Annotated[Label, CLEAR]
-    size: Annotated[Count, CLEAR]
+    size: Annotated[int, Field(ge=1), CLEAR]
 
 
 EVENTS: tuple[type[EventModel], ...] = (

@@ -126,12 +126,13 @@ def _asked(reader: Reader, filters: Filters) -> Asked:
     if name not in SORTS:
         raise ReadingMalformed(f"sort={filters.sort!r}: the trail sorts by {', '.join(SORTS)}")
     where = [Where("idx", "<", reader.size)]
+    each = None
     if filters.subject is not None:
         where.append(Where("partition", "=", _partition(reader, filters.subject)))
     plain = (("site", filters.site), ("iss", filters.actor), ("role", filters.role), ("event", filters.event))
     where += [Where(column, "=", value) for column, value in plain if value is not None]
     if filters.field is not None:
-        where.append(Where("shape", "in", _shapes(reader, filters.field.partition(".")[0])))
+        each = ("shape", _shapes(reader, filters.field.partition(".")[0]))
     if filters.since is not None:
         where.append(Where("idx", ">=", _first_index(reader, filters.since, after=False)))
     if filters.until is not None:
@@ -140,7 +141,7 @@ def _asked(reader: Reader, filters: Filters) -> Asked:
         where += [Where("reason", "is", True), Where("reason", "says", filters.reason)]
     if filters.late is not None:
         where.append(Where("late", "is", filters.late))
-    return Asked(tuple(where), (*SORTS[name], "idx"), filters.sort.startswith("-"))
+    return Asked(tuple(where), (*SORTS[name], "idx"), filters.sort.startswith("-"), each=each)
 
 
 def _partition(reader: Reader, subject: str) -> str:

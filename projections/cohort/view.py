@@ -12,7 +12,7 @@ from typing import Any
 
 from ledger.domain import dose_level
 from ledger.domain.aggregate import Subject
-from ledger.domain.basis import basis_changed
+from ledger.domain.basis import SAFETY, basis_changed, changes_since, cut_size
 from ledger.domain.moments import happened
 from ledger.domain.participation import given, site_of, zone_of
 from ledger.domain.record import Record
@@ -37,7 +37,7 @@ def cohorts(reader: Reader) -> dict[str, Any]:
     known = {} if protocol is None else _courses(reader, protocol, asking.load)
     return {
         "protocol": None if protocol is None else protocol.label,
-        "cohorts": [_cohort(reader, protocol, one, known[one.id], asking) for one in planned if protocol is not None],
+        "cohorts": [_cohort(reader, protocol, one, known, asking) for one in planned if protocol is not None],
         "unplanned": _unplanned(reader, protocol),
         "dose_selection": _selection(reader, planned),
         "dose_choices": dose_choices(asking),
@@ -57,7 +57,7 @@ def cohort(reader: Reader, cohort_id: str) -> dict[str, Any]:
         raise CohortNotFound(f"the protocol has no cohort {cohort_id!r}")
     asking = _asking(reader)
     known = _courses(reader, protocol, asking.load)
-    return {**_cohort(reader, protocol, planned, known[cohort_id], asking), "cut": reader.cut()}
+    return {**_cohort(reader, protocol, planned, known, asking), "cut": reader.cut()}
 
 
 def _asking(reader: Reader) -> Asking:
@@ -75,9 +75,9 @@ def _courses(reader: Reader, protocol: ResolvedProtocol, load: Load) -> dict[str
 
 
 def _cohort(
-    reader: Reader, protocol: ResolvedProtocol, planned: Cohort, course: escalation.CohortCourse, asking: Asking
+    reader: Reader, protocol: ResolvedProtocol, planned: Cohort, known: escalation.Courses, asking: Asking
 ) -> dict[str, Any]:
-    state = dose_level.state(reader.study, planned.id)
+    state, course = dose_level.state(reader.study, planned.id), known[planned.id]
     labels = [label for label, seat in reader.seats.items() if seat.cohort == planned.id]
     subjects = [subject for subject in map(asking.load, labels) if subject is not None]
     seats = escalation.seats(protocol.definition, course)
@@ -147,13 +147,16 @@ def _subject(reader: Reader, protocol: ResolvedProtocol, subject: Subject) -> di
 
 
 def _review(reader: Reader, subjects: Sequence[Subject], review: Record, entries: Entries) -> dict[str, Any]:
-    """A review with its cut and conclusion, and what has changed of what it was made on."""
+    """A review with its cut and conclusion, what of its basis has changed, and what came after its cut."""
+    size = cut_size(review)
+    later = {record.index for one in subjects for record in changes_since(one.records, size, SAFETY)}
     return {
         **entries.of(review),
         "conclusion": review.get("conclusion"),
         "reason": review.get("reason"),
         "cut": review.cut,
         "basis_changed": basis_changed(reader.study, subjects, review),
+        "after_its_cut": sorted(later),
     }
 
 

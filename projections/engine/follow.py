@@ -21,6 +21,7 @@ from ledger.store.errors import StoreError
 from projections.definitions import read_models
 from projections.engine.runner import RETRY_S, Runner
 
+STANDARD_INPUT = 0
 URL_VARIABLE = "TRIAL_LEDGER_PROJECTOR_URL"
 
 
@@ -77,8 +78,12 @@ def _opened(url: str, stop: threading.Event, log: logging.Logger) -> Database | 
 
 
 def _stop_at_end_of_input(stop: threading.Event) -> None:
-    while sys.stdin.buffer.read(4096):
-        pass
+    # Not sys.stdin: its lock, held by a thread that waits, makes the interpreter abort when it ends.
+    try:
+        while os.read(STANDARD_INPUT, 4096):
+            pass
+    except OSError:
+        return  # it was started without one: only a signal ends it
     stop.set()
 
 

@@ -44,13 +44,18 @@ SCRATCH = "_r"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a rebuild is: events done of all, for the projections named."""
+    """How far a rebuild is: events done of all, for the projections named; `step`: build, catch up or replace."""
 
     study: str
     projections: tuple[str, ...]
     done: int
     total: int
     step: str
+
+    @property
+    def name(self) -> str:
+        """What is being done, for showing."""
+        return f"{self.step} {', '.join(self.projections)}"
 
 
 @dataclass(frozen=True, slots=True)

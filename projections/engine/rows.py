@@ -49,13 +49,19 @@ class Where(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """Which rows of a table: conditions, order by columns (one direction for all), after these values of them."""
+    """Which rows of a table: conditions, order by columns (one direction for all), after these values of them.
+
+    `each`: a column and the values that it may have, where there is an index by that column and the order: each value
+    is looked up in its own range of it, so that the cost does not depend on how common the values are. Needs `order`,
+    unique, and `limit`.
+    """
 
     where: tuple[Where, ...] = ()
     order: tuple[str, ...] = ()
     descending: bool = False
     after: tuple[Any, ...] | None = None
     limit: int | None = None
+    each: tuple[str, Sequence[str]] | None = None
 
 
 class Rows(Protocol):
@@ -100,28 +106,33 @@ class TableRows:
     def select(self, table: str, asked: Asked) -> list[Any]:
         """The rows asked for, in one statement."""
         declared = self._definition.table(table)
-        conditions, values = _conditions(asked.where, self._study)
-        names = sql.SQL(", ").join(sql.Identifier(name) for name in ("partition", *declared.names))
-        order = sql.SQL(", ").join(sql.Identifier(name) for name in asked.order)
-        if asked.after is not None:
-            compared = sql.SQL("({}) < ({})" if asked.descending else "({}) > ({})")
-            marks = sql.SQL(", ").join([sql.Placeholder()] * len(asked.after))
-            conditions.append(compared.format(order, marks))
-            values.extend(asked.after)
-        parts: list[sql.Composable] = [
-            sql.SQL("SELECT {} FROM {} WHERE ").format(names, sql.Identifier(self._schema, table)),
-            sql.SQL(" AND ").join(conditions),
-        ]
-        if asked.order:
-            direction = sql.SQL(" DESC" if asked.descending else "")
-            parts.append(
-                sql.SQL(" ORDER BY ") + sql.SQL(", ").join(sql.Identifier(name) + direction for name in asked.order)
-            )
-        if asked.limit is not None:
-            parts.append(sql.SQL(" LIMIT %s"))
-            values.append(asked.limit)
         kind = row_type(declared)
-        return [kind(*row) for row in self._conn.execute(sql.Composed(parts), values)]
+        query, values = self._query(declared, asked)
+        return [kind(*row) for row in self._conn.execute(query, values)]
+
+    def _query(self, declared: Table, asked: Asked) -> tuple[sql.Composed, list[Any]]:
+        target = sql.Identifier(self._schema, declared.name)
+        names = _listed(("partition", *declared.names))
+        if asked.each is None:
+            query = sql.SQL("SELECT {} FROM {} WHERE ").format(names, target)
+            conditions, values = _bounded(asked, self._study)
+            query += sql.SQL(" AND ").join(conditions) + _ordered(asked)
+            return query, values + ([asked.limit] if asked.limit is not None else [])
+        column, wanted = asked.each
+        conditions, values = _bounded(asked, self._study)
+        query = sql.SQL(
+            "SELECT {names} FROM (SELECT found.* FROM unnest(%s::text[]) AS wanted (value) CROSS JOIN LATERAL "
+            "(SELECT {order} FROM {table} WHERE {column} = wanted.value AND {conditions}{ordered}) AS found{ordered}"
+            ") AS chosen JOIN {table} USING ({order}) WHERE study_id = %s{ordered}"
+        ).format(
+            names=names,
+            order=_listed(asked.order),
+            table=target,
+            column=sql.Identifier(column),
+            conditions=sql.SQL(" AND ").join(conditions),
+            ordered=_ordered(asked),
+        )
+        return query, [list(wanted), *values, asked.limit, asked.limit, self._study, asked.limit]
 
     def counts(self, table: str, by: Sequence[str], where: Sequence[Where] = ()) -> dict[tuple[Any, ...], int]:
         """Counted by the database."""
@@ -138,14 +149,22 @@ class TableRows:
 
     def one_of_each(self, table: str, column: str) -> list[Any]:
         """Found by leaping from value to value along the index."""
-        found: list[Any] = []
-        asked = Asked((), (column,), limit=1)
-        while True:
-            row = self.select(table, asked)
-            if not row:
-                return found
-            found.extend(row)
-            asked = asked._replace(after=(getattr(row[0], column),))
+        declared = self._definition.table(table)
+        query = sql.SQL(
+            "WITH RECURSIVE leap (found) AS ("
+            "(SELECT one FROM {table} AS one WHERE study_id = %(study)s ORDER BY {column} LIMIT 1) UNION ALL "
+            "SELECT (SELECT one FROM {table} AS one WHERE study_id = %(study)s AND {column} > (leap.found).{column} "
+            "ORDER BY {column} LIMIT 1) FROM leap WHERE (leap.found).study_id IS NOT NULL) "
+            "SELECT {names} FROM leap WHERE (found).study_id IS NOT NULL"
+        ).format(
+            table=sql.Identifier(self._schema, declared.name),
+            column=sql.Identifier(column),
+            names=sql.SQL(", ").join(
+                sql.SQL("(found).") + sql.Identifier(name) for name in ("partition", *declared.names)
+            ),
+        )
+        kind = row_type(declared)
+        return [kind(*row) for row in self._conn.execute(query, {"study": self._study})]
 
 
 class MemoryRows:
@@ -161,7 +180,8 @@ class MemoryRows:
 
     def select(self, table: str, asked: Asked) -> list[Any]:
         """The rows asked for, as the database would give them."""
-        found = list(self._matching(table, asked.where))
+        where = asked.where if asked.each is None else (*asked.where, Where(asked.each[0], "in", asked.each[1]))
+        found = list(self._matching(table, where))
         if asked.order:
             found.sort(key=lambda row: _sortable(row, asked.order), reverse=asked.descending)
         if asked.after is not None:
@@ -211,6 +231,33 @@ class MemoryRows:
 
 def _sortable(row: Any, order: Sequence[str]) -> tuple[tuple[bool, Any], ...]:
     return tuple((value is None, value) for value in (getattr(row, name) for name in order))
+
+
+def _listed(names: Iterable[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(name) for name in names)
+
+
+def _bounded(asked: Asked, study: str) -> tuple[list[sql.Composable], list[Any]]:
+    """The conditions, and that a row comes after the place where the last page ended."""
+    conditions, values = _conditions(asked.where, study)
+    if asked.after is not None:
+        compared = sql.SQL("({}) < ({})" if asked.descending else "({}) > ({})")
+        marks = sql.SQL(", ").join([sql.Placeholder()] * len(asked.after))
+        conditions.append(compared.format(_listed(asked.order), marks))
+        values.extend(asked.after)
+    return conditions, values
+
+
+def _ordered(asked: Asked) -> sql.Composed:
+    """ORDER BY and LIMIT, as far as they are asked for."""
+    parts: list[sql.Composable] = []
+    if asked.order:
+        direction = sql.SQL(" DESC" if asked.descending else "")
+        parts.append(sql.SQL(" ORDER BY "))
+        parts.append(sql.SQL(", ").join(sql.Identifier(name) + direction for name in asked.order))
+    if asked.limit is not None:
+        parts.append(sql.SQL(" LIMIT %s"))
+    return sql.Composed(parts)
 
 
 def _conditions(where: Iterable[Where], study: str) -> tuple[list[sql.Composable], list[Any]]:

@@ -17,7 +17,8 @@ Bound = tuple[Fraction | None, bool]
 
 
 def summary(values: Sequence[Interval]) -> dict[str, Any]:
-    """{"n", "mean", "median", "lowest", "highest"}: texts such as `31.4`, `<50`, `2 to 5`; None without values."""
+    """{"n", "mean", "median", "lowest", "highest"}: texts such as `31.4`, `<50`, `2 to 5`, a fraction
+    without end to six places; None without values."""
     if not values:
         return {"n": 0, "mean": None, "median": None, "lowest": None, "highest": None}
     return {

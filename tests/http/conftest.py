@@ -15,6 +15,8 @@ import uvicorn
 
 from api.v1.app import create_app
 from ledger.application import Ledger
+from projections.definitions import read_models
+from projections.engine.runner import Runner
 from tests.scenario.fixtures import *  # noqa: F403
 from tests.scenario.fixtures import ledger_of
 from tests.scenario.simulator import Simulator
@@ -56,6 +58,12 @@ def listening(ledger: Ledger, study: str) -> Iterator[Server]:
             yield Server(address, http, ledger, study)
         server.should_exit = True
         thread.join()
+
+
+def follow(ledger: Ledger) -> None:
+    """Bring every projection up to the newest checkpoint, as the projector process does."""
+    with ledger.projector_database() as database:
+        Runner(database, read_models()).catch_up()
 
 
 @pytest.fixture

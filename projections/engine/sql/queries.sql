@@ -229,3 +229,16 @@ LEFT JOIN LATERAL (
 GROUP BY s.study_id, s.origin
 HAVING bool_or(o.position IS NULL OR o.position < coalesce(c.size, 0))
 ORDER BY s.study_id
+
+-- standing --
+-- Returns every study with each of these read models: its position, the signed size, whether it answers.
+SELECT s.study_id, m.schema_name, o.position, coalesce(c.size, 0),
+       EXISTS (SELECT FROM projection.pointers AS p
+               WHERE p.study_id = s.study_id AND p.schema_name = m.schema_name)
+FROM ledger.studies AS s
+CROSS JOIN unnest(%(schemas)s::text[]) WITH ORDINALITY AS m (schema_name, place)
+LEFT JOIN projection.positions AS o ON o.study_id = s.study_id AND o.schema_name = m.schema_name
+LEFT JOIN LATERAL (
+    SELECT size FROM ledger.checkpoints WHERE study_id = s.study_id ORDER BY size DESC LIMIT 1
+) AS c ON true
+ORDER BY s.study_id, m.place

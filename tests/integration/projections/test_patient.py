@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from ledger.domain import findings as finding_rules
-from projections.definitions import read_models
 from projections.engine.errors import ReadingMalformed, RecordNotFound, SubjectNotFound
-from projections.engine.reading import open_reader
-from projections.engine.runner import Runner
 from projections.patient import view as patient
 from tests.integration.projections.book import Book, ref, subject_id
 from tests.integration.projections.conftest import Read
 from tests.integration.projections.course import write
+from tests.integration.projections.pages import reading
 from tests.scenario.fixtures import *  # noqa: F403
-from tests.scenario.fixtures import ledger_of, study_of, subject_of
+from tests.scenario.fixtures import study_of, subject_of
 from tests.scenario.simulator import Simulator
 
 Follow = Callable[[], int]
@@ -26,10 +23,7 @@ Follow = Callable[[], int]
 
 def page(sim: Simulator, number: str, as_of: int | str | None = None) -> dict[str, Any]:
     """A patient's page as it stands, or stood."""
-    ledger = ledger_of(sim)
-    with ledger.projector_database() as projector:
-        Runner(projector, read_models()).catch_up()
-    with open_reader(ledger.database, sim.plan.study, "patient", as_of, None, datetime.now(UTC)) as reader:
+    with reading(sim, "patient", as_of) as reader:
         return patient.subject(reader, number)
 
 
