@@ -207,6 +207,12 @@ class Authority:
         if event == "KeyRevoked":
             return self._known_key(claims, name, body)
         if event == "DelegationGranted":
+            if body["role"] == "system" and not body.get("events"):
+                return Denial(
+                    "AUTHORITY-7",
+                    "the delegation of a system names no events",
+                    "Name the events that the system may record.",
+                )
             return self._grantor(claims, body["role"], body.get("sites"), name, recorded_at)
         if event == "DelegationEnded":
             return self._ending(claims, body["delegation"], recorded_at)

@@ -252,8 +252,13 @@ def is_open(ctx: Context) -> None:
     if state.standing != "open":
         shown = () if state.holding is None else (state.holding.index,)
         raise CohortNotOpen(f"cohort {cohort} is {state.standing}", shown)
-    if state.opened is not None and state.opened.mode == "transcribed":
-        _levels_below_are_passed(ctx, cohort)  # nobody asked when its opening was transcribed
+    opened = state.opened
+    if opened is not None and opened.mode == "transcribed":  # nobody asked when its opening was transcribed
+        again = replace(ctx, candidate=opened)
+        nothing_is_open(again)
+        _levels_below_are_passed(again, cohort)
+        _review_before_is_current(again, cohort, opened.index)
+    safety_review.selection_bears_out(ctx, cohort)
 
 
 def has_a_seat(ctx: Context) -> None:
@@ -302,6 +307,7 @@ def goes_on(ctx: Context) -> None:
     if holding is not None:
         raise CohortOnHold(f"{holding.event} at index {holding.index}", (holding.index,))
     _nothing_stops(ctx, protocol, cohort)
+    safety_review.selection_bears_out(ctx, cohort)
 
 
 def is_not_open(ctx: Context) -> None:
@@ -337,7 +343,8 @@ def _levels_below_are_passed(ctx: Context, about: str | None) -> None:
     dose = dose_level.dose_of(ctx.study, protocol, cohort)
     if protocol.definition.cohorts[cohort].dose == SELECTED and dose is None:
         raise DoseNotSelected(f"no dose is selected for cohort {cohort}")
-    known = dose_level.courses(ctx.study, protocol, ctx.roster, ctx.other_subject, ctx.recorded_at)
+    safety_review.selection_bears_out(ctx, cohort)
+    known = safety_review.known_courses(ctx, protocol)
     known[cohort] = replace(known[cohort], opened=False)
     step = escalation.step(protocol.definition, known, "open", cohort, dose)
     if not step:
@@ -348,11 +355,14 @@ def _levels_below_are_passed(ctx: Context, about: str | None) -> None:
 
 def review_before_is_current(ctx: Context) -> None:
     """COHORT-7: no fact of safety of the cohort before lies after the cut of its review."""
-    found = _planned(ctx, _own(ctx))
-    if found is not None:
-        before = dose_level.precedes(*found)
-        if before is not None:
-            _review_is_current(ctx, before)
+    _review_before_is_current(ctx, _own(ctx))
+
+
+def _review_before_is_current(ctx: Context, about: str | None, below: int | None = None) -> None:
+    found = _planned(ctx, about)
+    before = dose_level.precedes(*found) if found is not None else None
+    if before is not None:
+        _review_is_current(ctx, before, below)
 
 
 def last_review_is_current(ctx: Context) -> None:
@@ -363,12 +373,13 @@ def last_review_is_current(ctx: Context) -> None:
         _review_is_current(ctx, given[-1])
 
 
-def _review_is_current(ctx: Context, cohort: str) -> None:
+def _review_is_current(ctx: Context, cohort: str, below: int | None = None) -> None:
+    """No fact of safety lies after the cut of the newest review, and below an index where one is given."""
     review = dose_level.state(ctx.study, cohort).review
     if review is None:
         return
     size = cut_size(review)
-    after = safety_review.facts_after(ctx, cohort, size)
+    after = [r for r in safety_review.facts_after(ctx, cohort, size) if below is None or r.index < below]
     if after:
         what = ", ".join(f"{r.event} at index {r.index}" for r in after[:5])
         because = f"the review of cohort {cohort} at index {review.index} was made on size {size}; after it: {what}"

@@ -2,7 +2,7 @@
 
 Read from the study's decisions, the roster and the subjects' records; the protocol says which cohorts there
 are, how they follow each other and how long a subject is watched. A level is named by the cohort that studies
-it. A review that concludes `hold` or `stop` holds the cohort until a later review concludes otherwise.
+it. A review that concludes `hold` or `stop` holds the cohort until a later one, not transcribed, concludes otherwise.
 
  COHORT-12  finding: more subjects sit in a cohort than it has seats, or one sits in a cohort that was not open
 """

@@ -7,7 +7,7 @@
                 facts known by now no longer bear out the decision
 The protocol's criteria are evaluated by `ledger.protocol`; what needs a person's judgement comes from
 EligibilityAssessed, and a difference between the two is shown, never resolved silently. That a subject is
-*not* eligible can always be decided. Sources: ICH E6(R3) 2.7.1; 21 CFR 312.60.
+*not* eligible can always be decided, at its own site. Sources: ICH E6(R3) 2.7.1; 21 CFR 312.60.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydantic import Field
 from ledger.domain import consent
 from ledger.domain.consent import CONSENT_RULES
 from ledger.domain.context import Context
-from ledger.domain.interpretation import SUBJECT_DECISION, nothing_is_open, subject_is_known
+from ledger.domain.interpretation import SUBJECT_DECISION, is_of_its_site, nothing_is_open, subject_is_known
 from ledger.domain.model import (
     Decision,
     EventId,
@@ -346,8 +346,11 @@ def if_eligible(rule: Callable[[Context], None]) -> Callable[[Context], None]:
 
 
 PRECONDITIONS: dict[str, tuple[Callable[[Context], None], ...]] = {
-    "EligibilityDecided": tuple(
-        if_eligible(rule)
-        for rule in (study_runs, site_runs, subject_is_known, consent.must_stand, nothing_is_open, criteria_permit)
+    "EligibilityDecided": (
+        *map(
+            if_eligible,
+            (study_runs, site_runs, subject_is_known, consent.must_stand, nothing_is_open, criteria_permit),
+        ),
+        is_of_its_site,
     )
 }

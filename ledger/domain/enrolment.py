@@ -8,12 +8,13 @@
  ENROL-6  finding: enrolled, and no decision on eligibility or no consent stands
  ENROL-7  who was treated keeps the dose
 and COHORT rules: the cohort is open, and a seat is free (`cohort`). A decision that was transcribed was checked by
-nobody when it was recorded: its criteria are asked here. Sources: ICH E6(R3) 2.7.1; 21 CFR 11.10(f), 312.60.
+nobody when it was recorded: it is asked when somebody is enrolled on it, or treated (`ground_holds`). Sources: ICH E6(R3) 2.7.1; 21 CFR 11.10(f), 312.60.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ledger.domain import cohort, consent, dose_level, eligibility
@@ -135,6 +136,25 @@ def keeps_its_dose(ctx: Context) -> None:
         if before != own:
             because = f"it was treated at {before} in cohort {seat.get('cohort')}; this cohort gets {own}"
             raise DoseWouldChange(because, (seat.index, *(record.index for record in doses)))
+
+
+def ground_holds(ctx: Context) -> None:
+    """What was transcribed was asked nothing when it was recorded; whoever is to be treated is asked it now.
+
+    ENROL-5 for a decision on eligibility; for an enrolment ENROL-1, 3 and 5, COHORT-2 and 3, the last among those
+    who were enrolled before.
+    """
+    assert ctx.subject is not None
+    decision, seat = eligibility.standing(ctx.subject), ctx.subject.records.last("SubjectEnrolled")
+    if decision is not None and decision.mode == "transcribed":
+        eligibility_is_borne_out(ctx)
+    if seat is None or seat.mode != "transcribed":
+        return
+    before = {jti: other for jti, other in ctx.roster.seats.items() if other.index < seat.index}
+    again = replace(ctx, candidate=seat, roster=replace(ctx.roster, seats=before))
+    rules = (population_is_enrolled, eligibility.is_declared, eligibility_is_borne_out, cohort.is_open, cohort.has_a_seat)
+    for rule in rules:
+        rule(again)
 
 
 def findings(study: Study, subject: Subject) -> Iterator[Finding]:

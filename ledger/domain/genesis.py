@@ -21,6 +21,7 @@ from ledger.domain.catalogue import CATALOGUE, WrongForm
 from ledger.domain.decide import CLOCK_LEEWAY, SignedInTheFuture
 from ledger.domain.refusals import Refusal
 from ledger.domain.roles import ROLES
+from ledger.domain.signature_key import is_the_logs
 from ledger.signing.errors import BadSignature, Malformed
 from ledger.signing.keys import PublicKey
 from ledger.signing.statement import Statement, verify
@@ -127,6 +128,8 @@ def _soundness(body: Mapping[str, Any]) -> None:
             raise GenesisUnsound(f"the key of {holder['actor']!r}: {wrong.because}") from None
         if key.kid != holder["kid"] or key.alg != holder["alg"].replace("EdDSA", "Ed25519"):
             raise GenesisUnsound(f"the key of {holder['actor']!r} is {key.alg} with thumbprint {key.kid}")
+        if is_the_logs(key, body["log_keys"]):
+            raise GenesisUnsound(f"the key of {holder['actor']!r} is the log's own")
     if len({holder["kid"] for holder in holders}) != len(holders):
         raise GenesisUnsound("one key is named twice")
     if len({holder["actor"] for holder in holders}) != len(holders):

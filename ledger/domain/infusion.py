@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ledger.domain import cohort, consent, dose_level, eligibility, pregnancy, product
+from ledger.domain import cohort, consent, dose_level, eligibility, enrolment, pregnancy, product
 from ledger.domain.administration import (
     interval_problem,
     next_numbers,
@@ -96,9 +96,9 @@ class InfusionAuthorised(Decision):
     rules = (
         *SUBJECT_DECISION,
         *CONSENT_RULES,
-        *("ENROL-1", "COHORT-4", "COHORT-10", "BASIS-1"),
+        *("ENROL-1", "ENROL-3", "ENROL-5", "COHORT-2", "COHORT-3", "COHORT-4", "COHORT-10", "DOSE-1", "BASIS-1"),
         *(f"INFUSION-{number}" for number in range(1, 9)),
-        *(f"PRODUCT-{number}" for number in range(1, 6)),
+        *(f"PRODUCT-{number}" for number in (1, 2, 3, 4, 5, 7)),
     )
 
     number: Count
@@ -379,6 +379,7 @@ PRECONDITIONS: dict[str, tuple[Callable[[Context], None], ...]] = {
         consent.must_stand,
         eligibility.is_declared,
         is_enrolled,
+        enrolment.ground_holds,
         nothing_is_open,
         cohort.goes_on,
         number_follows,

@@ -74,6 +74,12 @@ def subject_is_known(ctx: Context) -> None:
     record = None if ctx.subject is None else screening(ctx.subject)
     if ctx.subject is None or record is None:
         raise SubjectNotScreened("no screening stands for it")
-    own = site_of(ctx.subject)
-    if own != ctx.candidate.site:
-        raise OtherSite(f"it belongs to {own!r}, the decision names {ctx.candidate.site!r}", (record.index,))
+    is_of_its_site(ctx)
+
+
+def is_of_its_site(ctx: Context) -> None:
+    """SITE-2: the subject, as far as it is known, belongs to the site that decides."""
+    own = None if ctx.subject is None else site_of(ctx.subject)
+    if ctx.subject is not None and own != ctx.candidate.site:
+        shown = screening(ctx.subject) or next(iter(ctx.subject.records))
+        raise OtherSite(f"it belongs to {own!r}, the decision names {ctx.candidate.site!r}", (shown.index,))

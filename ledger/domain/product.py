@@ -311,6 +311,11 @@ def can_be_released(ctx: Context) -> None:
     assert found.registered is not None
     if found.released is not None:
         raise UnitReleasedAlready(f"it is released since index {found.released.index}", (found.released.index,))
+    _identity_is_known(ctx, found.registered)
+
+
+def _identity_is_known(ctx: Context, registered: Record) -> None:
+    """PRODUCT-7: what the protocol names of a unit's identity is recorded."""
     protocol = protocol_for(ctx.study, ctx.candidate.site)
     treatment = protocol.definition.treatment if protocol is not None else None
     wanted = treatment.product_identity if treatment is not None else ()
@@ -318,10 +323,10 @@ def can_be_released(ctx: Context) -> None:
     lacking = [
         name
         for name, field in fields.items()
-        if field in ProductUnitRegistered.model_fields and found.registered.get(field) is None
+        if field in ProductUnitRegistered.model_fields and registered.get(field) is None
     ]
     if lacking:
-        raise UnitIdentityLacking(f"not recorded: {', '.join(lacking)}", (found.registered.index,))
+        raise UnitIdentityLacking(f"not recorded: {', '.join(lacking)}", (registered.index,))
 
 
 def can_be_authorised(ctx: Context) -> None:
@@ -336,6 +341,8 @@ def can_be_authorised(ctx: Context) -> None:
     _usable(ctx, found)
     if found.released is None:
         raise UnitNotReleased(f"unit {name!r} is {found.state}", tuple(r.index for r in found.releases[-1:]))
+    if found.released.mode == "transcribed" and found.registered is not None:
+        _identity_is_known(ctx, found.registered)  # nobody asked when its release was transcribed
     taken = [record for _, record in holders(ctx.roster.who_named("product", name), name, ctx.other_subject)]
     if taken:
         what = "; ".join(f"{r.event} at index {r.index} for {r.sub}" for r in taken)

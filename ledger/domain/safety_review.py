@@ -7,13 +7,15 @@
  DLT-1     an adjudication is about an adverse event of the subject that stands
  DOSE-1    the dose chosen is of a level that was given, concluded and not stopped, after the escalation is over
  DOSE-2    a dose is chosen for a cohort whose dose is to be selected, and once
-To hold or stop is possible at any time and on any state. Sources: ICH E6(R3) 4 (c), (d), 3.16.1; DESIGN 2.
+To hold or stop is possible at any time and on any state. A review or selection that was transcribed was asked
+nothing when it was recorded: a decision that rests on it asks its rules then (`known_courses`). Sources: ICH E6(R3) 4 (c), (d), 3.16.1; DESIGN 2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ledger.domain import dose_level
 from ledger.domain.basis import SAFETY, changes_since, cut_size
@@ -24,6 +26,10 @@ from ledger.domain.refusals import Refusal
 from ledger.domain.study import protocol_for, study_runs
 from ledger.protocol import escalation
 from ledger.protocol.model.course import SELECTED
+
+if TYPE_CHECKING:
+    from ledger.protocol import ResolvedProtocol
+    from ledger.protocol.escalation import CohortCourse
 
 STOPPING = frozenset({"hold", "stop"})
 """Conclusions that stop something: these never lack a precondition."""
@@ -206,11 +212,39 @@ def level_can_be_chosen(ctx: Context) -> None:
     if protocol is None:
         return
     level = ctx.candidate.get("dose_level")
-    known = dose_level.courses(ctx.study, protocol, ctx.roster, ctx.other_subject, ctx.recorded_at)
-    step = escalation.step(protocol.definition, known, "select-dose", level)
+    step = escalation.step(protocol.definition, known_courses(ctx, protocol), "select-dose", level)
     if not step:
         review = dose_level.state(ctx.study, level).review
         raise LevelNotEligible("; ".join(step.because), () if review is None else (review.index,))
+
+
+def known_courses(ctx: Context, protocol: ResolvedProtocol) -> dict[str, CohortCourse]:
+    """The course of every cohort; a transcribed review lets nothing follow that its rules would not let follow."""
+    known = dose_level.courses(ctx.study, protocol, ctx.roster, ctx.other_subject, ctx.recorded_at)
+    for cohort, course in known.items() if protocol.definition.requires.safety_review else ():
+        review = dose_level.state(ctx.study, cohort).review
+        if course.escalated and review is not None and review.mode == "transcribed":
+            known[cohort] = replace(course, escalated=_bears_out(replace(ctx, candidate=review)))
+    return known
+
+
+def _bears_out(ctx: Context) -> bool:
+    """Whether a review that was transcribed could be concluded; its cut is its own place in the log."""
+    try:
+        for rule in (something_to_review, nothing_is_open, nobody_is_watched, policy_allows):
+            rule(ctx)
+    except Refusal:
+        return False
+    return True
+
+
+def selection_bears_out(ctx: Context, cohort: str) -> None:
+    """DOSE-1 for the selection of a cohort's dose that was transcribed."""
+    chosen = dose_level.selection(ctx.study, cohort)
+    if chosen is not None and chosen.mode == "transcribed":
+        again = replace(ctx, candidate=chosen)
+        nothing_is_open(again)
+        level_can_be_chosen(again)
 
 
 PRECONDITIONS: dict[str, tuple[Callable[[Context], None], ...]] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from ledger.domain.context import Context
@@ -18,6 +20,9 @@ from ledger.domain.model import (
 )
 from ledger.domain.refusals import Refusal
 from ledger.domain.roles import ANYONE, REGISTRAR
+from ledger.merkle.note import ED25519, Ed25519Verifier, VerifierKey, parse_note, verify_note
+from ledger.merkle.tree import NotProven
+from ledger.signing.encoding import unb64url
 from ledger.signing.errors import BadSignature, Malformed
 from ledger.signing.keys import PublicKey
 from ledger.signing.proofs import check_proof
@@ -57,6 +62,7 @@ class LogKeyRotated(Governance):
     about = ("study",)
     recorders = REGISTRAR
     words = "rotated the log's key"
+    rules = ("KEY-5", "KEY-6")
 
     log_keys: list[Text]
     note: Text
@@ -102,18 +108,24 @@ EVENTS: tuple[type[EventModel], ...] = (
 
 
 class KeyUnusable(Refusal):
-    """The key in KeyEnrolled is not a usable public key, or not the one its thumbprint says."""
+    """The key is not a usable public key, not the one its thumbprint says, or the log's own."""
 
     rule, status = "KEY-5", 422
-    remedy = "State the public JWK of an Ed25519 or P-256 key and its RFC 7638 thumbprint."
+    remedy = (
+        "State the public JWK of an Ed25519 or P-256 key of the actor's own and its RFC 7638 thumbprint; for the log, "
+        "the verifier keys."
+    )
     source = "RFC 7517, RFC 7638, RFC 8037"
 
 
 class PossessionNotProved(Refusal):
-    """The proof that the actor holds the new key does not stand."""
+    """The proof that the actor, or the log, holds the new key does not stand."""
 
     rule, status = "KEY-6", 422
-    remedy = "Have the new key sign {aud, iss, kid, jti} as a compact JWS with typ trial-key-proof+jwt."
+    remedy = (
+        "Have the new key sign {aud, iss, kid, jti} as a compact JWS with typ trial-key-proof+jwt; for the log, have "
+        "every old and new key sign the note of its rotation."
+    )
     source = "DESIGN section 4, KeyEnrolled"
 
 
@@ -133,11 +145,40 @@ def key_is_sound(ctx: Context) -> None:
         raise KeyUnusable(str(wrong)) from None
     if key.kid != body["kid"] or key.alg != body["alg"].replace("EdDSA", "Ed25519"):
         raise KeyUnusable(f"the key is {key.alg} with thumbprint {key.kid}")
+    if is_the_logs(key, ctx.study.authority.log_keys):
+        raise KeyUnusable("it is the log's own key")
     actor = claims["sub"].partition("/")[2]
     try:
         check_proof(body["proof"], key, aud=claims["aud"], iss=actor, jti=claims["jti"])
     except (Malformed, BadSignature) as wrong:
         raise PossessionNotProved(str(wrong)) from None
+
+
+def is_the_logs(key: PublicKey, log_keys: Sequence[str]) -> bool:
+    """Whether an actor's key is one of the log's, which sign checkpoints and rotation notes and nothing else."""
+    material = b64encode(bytes([ED25519]) + unb64url(key.public_jwk["x"])).decode()
+    return any(log_key.endswith(f"+{material}") for log_key in log_keys)
+
+
+def log_is_handed_over(ctx: Context) -> None:
+    """KEY-5, KEY-6: the note names the log, `rotate` and the new keys; every old and new Ed25519 key signed it."""
+    body, authority = ctx.candidate.body, ctx.study.authority
+    try:
+        old, new = ([VerifierKey.parse(key) for key in keys] for keys in (authority.log_keys, body["log_keys"]))
+    except ValueError as wrong:
+        raise KeyUnusable(str(wrong)) from None
+    signing = {key for key in (*old, *new) if key.kind == ED25519}
+    if not signing.intersection(new) or any(key.name != authority.origin for key in new):
+        raise KeyUnusable(f"among the new keys there is no Ed25519 key, or one that is not named {authority.origin}")
+    try:
+        note = parse_note(body["note"].encode())
+        signed = verify_note(note, [Ed25519Verifier(key) for key in signing])
+    except NotProven as wrong:
+        raise PossessionNotProved(str(wrong)) from None
+    if note.text.decode().splitlines() != [authority.origin, "rotate", *body["log_keys"]]:
+        raise PossessionNotProved("the note does not say the origin, `rotate` and the new keys, a line each")
+    if len(signed) < len(signing):
+        raise PossessionNotProved(f"{len(signed)} of {len(signing)} keys signed the note")
 
 
 def is_oneself(ctx: Context) -> None:
@@ -148,6 +189,7 @@ def is_oneself(ctx: Context) -> None:
 
 PRECONDITIONS = {
     "KeyEnrolled": (key_is_sound,),
+    "LogKeyRotated": (log_is_handed_over,),
     "AccountabilityAccepted": (is_oneself,),
     "SignatureReaffirmed": (is_oneself,),
 }

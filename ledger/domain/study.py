@@ -548,8 +548,8 @@ def version_was_adopted(ctx: Context) -> None:
 def ambiguity_has_option(ctx: Context) -> None:
     """INTERPRETATION-1: the newest adopted protocol lists the ambiguity, the option and its parameters."""
     newest = ctx.study.records.last("ProtocolAdopted")
-    if newest is None:
-        raise AmbiguityUnknown("no protocol has been adopted")
+    if newest is None or "file" not in newest.content:
+        raise AmbiguityUnknown("no protocol has been adopted, or its file was redacted")
     body = ctx.candidate.body
     protocol = protocol_file(newest.content["file"]).version(newest.body["version"])
     given = Resolution(option=body["option"], parameters=body.get("parameters") or {})

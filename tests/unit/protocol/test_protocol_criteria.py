@@ -275,7 +275,7 @@ CASES = (
 )
 
 
-@pytest.mark.parametrize(("criterion", "sentence", "change", "expected"), CASES, ids=lambda v: str(v)[:60])
+@pytest.mark.parametrize(("criterion", "sentence", "change", "expected"), CASES, ids=[f"{name}-{sentence[:60]}" for name, sentence, *_ in CASES])
 def test_a_criterion_at_its_boundary(
     resolve: Any, patient: Any, criterion: str, sentence: str, change: Change, expected: VerdictValue
 ) -> None:
