@@ -113,6 +113,7 @@ class Ledger:
         self._receipts: dict[str, Receipts] = {}
         self._genesis_keys = settings.genesis_keys
         self.database: Database
+        self._writing: Database
         self.urls: DatabaseUrls
 
     # -- life -----------------------------------------------------------------------------------------------
@@ -123,6 +124,8 @@ class Ledger:
         if self.urls.admin:
             migrate(self.urls.admin)
         self.database = Database(self.urls.app).open()
+        # Readers may hold every connection of theirs as long as they like: writers and signers have their own.
+        self._writing = Database(self.urls.app, name="trial-ledger-writer")
         return self
 
     def _urls(self) -> DatabaseUrls:
@@ -141,6 +144,7 @@ class Ledger:
             writer.stop()
         with suppress(AttributeError):
             self.database.close()
+            self._writing.close()
         if self.embedded is not None:
             self.embedded.stop()
 
@@ -221,7 +225,7 @@ class Ledger:
                 key = self.log_signers(study).ed25519
                 signer = LogSigner(self.home.signer_state(study), study, origin, key, self._clock)
                 writer = StudyWriter(
-                    study, origin, self.database, signer, self.receipts(study), self.terms(study), self._clock
+                    study, origin, self._writing, signer, self.receipts(study), self.terms(study), self._clock
                 )
                 writer.start()
                 self._writers[study] = writer

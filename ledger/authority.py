@@ -179,8 +179,8 @@ class Authority:
                 f"{claims['iss']!r} is a system, and a system never signs electronically",
                 "Leave `meaning` out; a person has to sign.",
             )
-        if any(grant.events is None or event in grant.events for grant in grants):
-            return None
+        if event == "KeyRevoked" or any(grant.events is None or event in grant.events for grant in grants):
+            return None  # whoever holds a key may stop it
         return Denial(
             "AUTHORITY-7",
             f"the system {claims['iss']!r} may not record {event}",

@@ -4,8 +4,8 @@ The signer trusts its own state and nothing else. Its state (origin, size, front
 locked file outside the database; processes on one host share it. To advance it
  1. takes the file's lock and reads the state;
  2. reads the entries committed since, and computes their leaves and the root itself;
- 3. compares with what the database says: a smaller tree, another leaf or another root is an alarm, and nothing
-    is signed (a database restored from an older backup, an altered row, a second writer's fork);
+ 3. compares with what the database says: a smaller tree, another leaf, another root or another checkpoint is an
+    alarm, and nothing is signed (a database restored from an older backup, an altered row, a second writer's fork);
  4. makes the new state durable, and only then lets the checkpoint out.
 A checkpoint reaches the database after the tiles that it completes. Killed between 4 and the database: whoever
 advances next, in whichever process, puts the same bytes there. Killed before 4: nothing left, nothing happened.
@@ -98,14 +98,26 @@ class LogSigner:
                     "(from a standby, a newer backup or receipts); the log must not go on without them.",
                 )
             tree = self._recompute(connection, state, head)
+            if newest is not None:
+                self._agree(state, newest, tree)
             if tree.size > state.size or not state.checkpoint:
                 self._write(descriptor, state, tree)
             released = newest.size if newest is not None else 0
             if tree.size > released:
                 self._release(connection, tree, released)
-            elif newest is not None and (newest.size, newest.note) != (tree.size, tree.checkpoint):
-                raise self._conflict(f"a checkpoint of size {newest.size} that was not signed here")
             return tree
+
+    def _agree(self, state: _State, newest: CheckpointRow, tree: SignedTree) -> None:
+        """The newest checkpoint in the database is the one that this signer gives at its size: a state restored
+        from a backup is older than what was released, and must not sign past something else."""
+        if newest.size < state.size:
+            return
+        expected = state.checkpoint
+        if state.size < newest.size <= tree.size:
+            root = tree.growth.root_at(newest.size)
+            expected = Checkpoint(self._origin, newest.size, root).sign([self._key]).decode()
+        if newest.size > tree.size or newest.note != expected:
+            raise self._conflict(f"a checkpoint of size {newest.size} that was not signed here")
 
     def signed_size(self) -> int:
         """The size signed last, from the signer's own state."""
@@ -194,7 +206,7 @@ class LogSigner:
         slots = [_decode(os.pread(descriptor, SLOT_BYTES, number * SLOT_BYTES)) for number in (0, 1)]
         found = [slot for slot in slots if slot is not None]
         if not found:
-            if os.fstat(descriptor).st_size:
+            if any(os.pread(descriptor, 2 * SLOT_BYTES, 0)):  # zeros: killed while the file was made, nothing signed
                 raise SignerAlarm(
                     f"the signer's state of {self._origin} cannot be read",
                     "Restore the file from its backup; a signer without its state could fork the log.",

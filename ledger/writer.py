@@ -62,6 +62,11 @@ MAX_BATCH_BYTES = 1_000_000
 """Bytes in one transaction, disclosures included."""
 MAX_QUEUED = 10_000
 """Statements that may wait in one process; beyond it callers are told to come back."""
+MAX_QUEUED_BYTES = 64_000_000
+"""And their bytes: ten thousand of the largest would be 2.6 GB."""
+DECIDE_SECONDS = 1.0
+"""How long one transaction decides before it commits and leaves the rest to the next: other processes wait for the
+lock meanwhile, 5 s at most, and the database ends a transaction that idles as long."""
 MAX_CACHED_RECORDS = 40_000
 """Records of subjects kept in memory, some 2 KB each."""
 CLOCK_SKEW = timedelta(seconds=2)
@@ -114,6 +119,17 @@ class SignatureWrong(Refusal):
     rule, status = "SIGNATURE-0", 401
     remedy = "Sign the exact bytes with the key named in `kid`."
     source = "21 CFR 11.70"
+
+
+@dataclass(frozen=True, slots=True)
+class SeenDiffers:
+    """An alarm: an actor was shown another history than this one, or states so wrongly (`seen`)."""
+
+    because: str
+    remedy: str = (
+        "Get the signed checkpoint that this actor's client holds and compare it with the log's own: two that "
+        "conflict prove that somebody was shown another history."
+    )
 
 
 class Fault(Refusal):
@@ -212,6 +228,8 @@ class StudyWriter:
     ) -> None:
         self.study, self.origin, self.signed_size = study, origin, 0
         self.alarm: SignerAlarm | None = None
+        self.clock_alarm: ClockAlarm | None = None
+        self.seen_alarm: SeenDiffers | None = None
         self._database, self._signer, self._receipts = database, signer, receipts
         self._terms, self._clock = terms, clock
         self._study_id = study_aggregate_id(origin)
@@ -219,6 +237,7 @@ class StudyWriter:
         self._state: _State | None = None
         self._keys: Mapping[str, Any] = {}
         self._queue: deque[Submission] = deque()
+        self._queued_bytes = 0
         self._wake = threading.Condition()
         self._stopping = False
         self._unsigned: deque[tuple[Submission, Answer]] = deque()
@@ -247,10 +266,14 @@ class StudyWriter:
 
     def submit(self, submissions: Sequence[Submission]) -> None:
         """Queue statements, in order; raises Busy when they do not fit, and then none is queued."""
+        weight = sum(submission.weight for submission in submissions)
         with self._wake:
-            if self._stopping or len(self._queue) + len(submissions) > MAX_QUEUED:
+            full = len(self._queue) + len(submissions) > MAX_QUEUED
+            heavy = bool(self._queue) and self._queued_bytes + weight > MAX_QUEUED_BYTES
+            if self._stopping or full or heavy:
                 raise Busy(f"{len(self._queue)} statements of {self.study} wait already")
             self._queue.extend(submissions)
+            self._queued_bytes += weight
             self._wake.notify()
 
     def public_key(self, kid: str) -> PublicKey | None:
@@ -263,6 +286,11 @@ class StudyWriter:
         """How many statements wait."""
         return len(self._queue)
 
+    @property
+    def alarms(self) -> list[SignerAlarm | ClockAlarm | SeenDiffers]:
+        """What a person has to look at, each with `because` and `remedy`; the gravest first."""
+        return [alarm for alarm in (self.alarm, self.clock_alarm, self.seen_alarm) if alarm is not None]
+
     # -- the writer's thread --------------------------------------------------------------------------------
 
     def _write_loop(self) -> None:
@@ -270,12 +298,20 @@ class StudyWriter:
             batch = self._take()
             if batch is None:
                 return
-            try:
-                self._write(batch)
-            except Exception:  # the loop outlives whatever one batch did
-                log.exception("writer-fault", study=self.study)
-                self._state = None
-                self._answer([(s, Fault("an unexpected fault while writing")) for s in batch])
+            self._write_safely(batch)
+
+    def _write_safely(self, batch: list[Submission]) -> None:
+        """The loop outlives whatever one batch did; a statement that spoils its batch is then alone with it."""
+        try:
+            self._write(batch)
+        except Exception:
+            log.exception("writer-fault", study=self.study, statements=len(batch))
+            self._state = None
+            if len(batch) == 1:
+                self._answer([(batch[0], Fault("an unexpected fault while writing"))])
+                return
+            for submission in batch:
+                self._write_safely([submission])
 
     def _take(self) -> list[Submission] | None:
         with self._wake:
@@ -290,7 +326,14 @@ class StudyWriter:
                 if weight > MAX_BATCH_BYTES:
                     break
                 batch.append(self._queue.popleft())
+            self._queued_bytes -= sum(submission.weight for submission in batch)
             return batch
+
+    def _put_back(self, batch: list[Submission]) -> None:
+        """Let what this transaction had no time for come first in the next."""
+        with self._wake:
+            self._queue.extendleft(reversed(batch))
+            self._queued_bytes += sum(submission.weight for submission in batch)
 
     def _write(self, batch: list[Submission]) -> None:
         """One transaction. Each submission is answered exactly once, here or by the signer's thread."""
@@ -308,10 +351,15 @@ class StudyWriter:
             self._answer([(s, NotRecorded(str(error))) for s in batch])
             return
         except ClockAlarm as alarm:
+            if self.clock_alarm is None:
+                log.error("clock-alarm", study=self.study, because=alarm.because, remedy=alarm.remedy)
+            self.clock_alarm = alarm
             self._answer([(s, alarm) for s in batch])
             return
+        self.clock_alarm = None
         if self._state is not None:
             self._state.shrink()
+        self._put_back(out.left)
         self._answer(out.refused)
         self._hand_over(out)
 
@@ -338,14 +386,21 @@ class StudyWriter:
             self._state = None
             raise
         state.frontier = frontier
-        notify(connection, self.study, state.position)
+        try:
+            notify(connection, self.study, state.position)
+        except Exception as error:  # a hint alone: what was recorded stands, and whoever listens polls as well
+            log.warning("notify-failed", study=self.study, because=str(error))
 
     def _decide_all(self, connection: Conn, begun: AppendStart, batch: list[Submission], out: _Batch) -> None:
         state = self._caught_up(connection, begun.head)
         now = self._clock()
         self._check_clock(state, now)
         out.known = {jti: (known.idx, known.jwt_sha256) for jti, known in begun.known.items()}
-        for submission in batch:
+        until = time.monotonic() + DECIDE_SECONDS
+        for place, submission in enumerate(batch):
+            if place and time.monotonic() > until:
+                out.left = batch[place:]
+                return
             try:
                 answer = self._one(connection, state, submission, now, out)
             except Refusal as refusal:
@@ -379,10 +434,20 @@ class StudyWriter:
         subject = self._decided(connection, state, submission, recorded_at)
         if submission.validate_only:
             return Answer(statement.jti, state.position, b"", recorded_at)
+        if statement.seen is not None:
+            self._compare(connection, statement, statement.seen, out)
         out.spoiled = True
         answer = self._record(state, statement, subject, recorded_at, out)
         out.spoiled = False
         return answer
+
+    def _compare(self, connection: Conn, statement: Statement, seen: Mapping[str, Any], out: _Batch) -> None:
+        """Whether what the actor's client verified last is this log; a difference is kept, never refused."""
+        own = self._root_at(connection, seen["size"])
+        if own != seen["root"]:
+            because = f"{statement.iss!r} states in {statement.jti} to have seen the root {seen['root']} at size "
+            because += f"{seen['size']}, where this log " + (f"has {own}" if own else "has signed nothing yet")
+            out.differing.append(SeenDiffers(because))
 
     def _recorded_at(self, state: _State, statement: Statement, now: datetime) -> str:
         """The later of the clock and the previous entry's time; a simulated study's clock is the statement's."""
@@ -547,6 +612,9 @@ class StudyWriter:
 
     def _hand_over(self, out: _Batch) -> None:
         """Dry runs are answered now, the rest when a checkpoint covers it."""
+        for differing in out.differing:
+            log.error("seen-differs", study=self.study, because=differing.because, remedy=differing.remedy)
+            self.seen_alarm = differing
         self._answer([(s, a) for s, a in out.answers if s.validate_only])
         waiting = [(s, a) for s, a in out.answers if not s.validate_only]
         if waiting:
@@ -625,13 +693,15 @@ class StudyWriter:
 
 @dataclass(slots=True)
 class _Batch:
-    """What one transaction decided. `spoiled`: an aggregate may be half folded."""
+    """What one transaction decided. `spoiled`: an aggregate may be half folded; `left`: what it had no time for."""
 
     rows: list[EventRow] = field(default_factory=list)
     answers: list[tuple[Submission, Answer]] = field(default_factory=list)
     refused: list[tuple[Submission, Outcome]] = field(default_factory=list)
     leaves: list[bytes] = field(default_factory=list)
     known: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    differing: list[SeenDiffers] = field(default_factory=list)
+    left: list[Submission] = field(default_factory=list)
     spoiled: bool = False
     committing: bool = False
 

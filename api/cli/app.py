@@ -1,11 +1,14 @@
 """The command line `trial-ledger`: data on stdout, talk on stderr, `--json` everywhere.
 
+A command imports what it needs when it runs, so that starting one does not load the others.
+
 Exit status: 0 done or verified, 1 refused or not verified, 2 could not decide, 64 wrong usage.
 """
 
 from __future__ import annotations
 
 import sys
+from typing import cast
 
 import typer
 
@@ -20,7 +23,7 @@ from ledger.home import HomeError
 from ledger.settings import SettingsError
 from ledger.store.errors import StoreError
 
-UsageError = typer.BadParameter.__bases__[0]
+UsageError: type[Exception] = cast(type[Exception], typer.BadParameter.__bases__[0])
 """What every wrong usage is: typer brings a click of its own, which is not the one that may be installed."""
 
 app = typer.Typer(
@@ -44,7 +47,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except UsageError as wrong:
-        wrong.show()
+        wrong.show()  # type: ignore[attr-defined]
         code = EXIT_USAGE
     except typer.Abort:
         code = EXIT_UNDECIDED

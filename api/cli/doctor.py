@@ -5,14 +5,15 @@ from __future__ import annotations
 import typer
 
 from api.cli.output import EXIT_REFUSED, Json, give
-from ledger.application import Ledger
 from ledger.settings import Settings
 from ledger.store.errors import StoreError
-from ledger.store.roles import check
 
 
 def doctor(json_: Json = False) -> None:
     """Check configuration, database, roles and logs."""
+    from ledger.application import Ledger
+    from ledger.store.roles import check
+
     problems: list[str] = []
     try:
         with Ledger(Settings.read()) as ledger:

@@ -8,9 +8,6 @@ from typing import Annotated
 import typer
 
 from api.cli.output import EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE, Json, console, give, talk
-from api.intake.errors import ImportStopped, UnreadableInput
-from api.intake.talk import Talk
-from ledger.application import Ledger
 from ledger.domain.refusals import Refusal
 from ledger.settings import Settings
 
@@ -29,7 +26,10 @@ def sdtm(
     json_: Json = False,
 ) -> None:
     """Import a study in CDISC SDTM (SAS XPORT files)."""
-    from api.intake.sdtm.importing import import_sdtm  # pulls the reader of transport files in
+    from api.intake.errors import ImportStopped, UnreadableInput
+    from api.intake.sdtm.importing import import_sdtm
+    from api.intake.talk import Talk
+    from ledger.application import Ledger
 
     with Ledger(Settings.read()) as ledger, Talk(console) as progress:
         ledger.allow_genesis(ledger.home.key("registrar").kid)

@@ -3,46 +3,14 @@
 from __future__ import annotations
 
 import sys
-import uuid
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from api.cli.output import EXIT_REFUSED, Json, give, talk
-from api.client.signing import Actor
-from ledger.application import Ledger
 from ledger.domain.refusals import Refusal
-from ledger.domain.roles import ROLES
 from ledger.settings import Settings
-
-MEANINGS = ("authorship", "review", "approval", "responsibility")
-"""Meanings of electronic signatures (21 CFR 11.50(a)(3))."""
-RETENTION_YEARS = 30
-"""Records of advanced therapies are kept 30 years (Regulation 1394/2007 article 15), longer than other rules ask."""
-
-
-def genesis(ledger: Ledger, study: str, *, registrar: str, title: str | None, synthetic: bool, clock: str) -> str:
-    """A genesis statement signed with this installation's registrar key."""
-    key = ledger.home.key("registrar")
-    stated = ledger.log_keys(study)
-    fields: dict[str, Any] = {
-        "study": study,
-        **stated,
-        "registrars": [{"actor": registrar, "kid": key.kid, "alg": key.alg, "jwk": key.public_jwk}],
-        "registrars_required": 1,
-        "ceremony": "unavailable",
-        "meanings": list(MEANINGS),
-        "roles": sorted(ROLES),
-        "retention": {"years": RETENTION_YEARS, "starts": "end of the study"},
-        "clock": clock,
-        "synthetic": synthetic,
-        "title": title,
-    }
-    actor = Actor(registrar, "registrar", key, stated["origin"])
-    # The same study opened again by the same key is the same event, so a repeated init is harmless.
-    jti = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{stated['origin']}/genesis/{key.kid}"))
-    return actor.sign("StudyOpened", "study", fields, jti=jti)
 
 
 def init(
@@ -56,6 +24,9 @@ def init(
     json_: Json = False,
 ) -> None:
     """Make the home and the database ready; with --study or --genesis, open a study."""
+    from api.client.genesis import genesis
+    from ledger.application import Ledger
+
     with Ledger(Settings.read()) as ledger:
         key = ledger.home.key("registrar")
         ledger.allow_genesis(key.kid)

@@ -8,7 +8,6 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from api.cli.output import Json, console, give
-from ledger.application import Ledger
 from ledger.settings import Settings
 
 projections = typer.Typer(help="Projections: where they stand, rebuilding, digests.", no_args_is_help=True)
@@ -19,7 +18,8 @@ Study = Annotated[str, typer.Option(help="The study's id.")]
 @projections.command("list")
 def list_(study: Annotated[str | None, typer.Option(help="Only this study.")] = None, json_: Json = False) -> None:
     """Versions, positions and lag of every projection."""
-    from projections.engine import operations  # the whole engine: only where it is used
+    from ledger.application import Ledger
+    from projections.engine import operations
 
     with Ledger(Settings.read()) as ledger:
         found = operations.standing(ledger.database, study)
@@ -39,6 +39,7 @@ def rebuild(
     json_: Json = False,
 ) -> None:
     """Build projections anew from the log."""
+    from ledger.application import Ledger
     from projections.engine import operations
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -58,6 +59,7 @@ def rebuild(
 @projections.command()
 def digest(study: Study, name: Annotated[str, typer.Argument()], json_: Json = False) -> None:
     """The digest of a projection's state."""
+    from ledger.application import Ledger
     from projections.engine import operations
 
     with Ledger(Settings.read()) as ledger:

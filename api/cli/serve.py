@@ -19,8 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,12 +27,13 @@ import structlog
 import typer
 
 from api.cli.output import EXIT_USAGE, Json, give, talk
-from ledger.application import Ledger
 from ledger.settings import Settings
 from ledger.store.errors import StoreError
 
 if TYPE_CHECKING:
     from uvicorn import Server
+
+    from ledger.application import Ledger
 
 START_SECONDS = 60.0
 """How long a server that we start may take until it says its address: a first start makes a database."""
@@ -72,6 +72,8 @@ def serve(
     json_: Json = False,
 ) -> None:
     """Serve the ledger of this installation over HTTP."""
+    from ledger.application import Ledger
+
     address = loopback(host)
     quiet_logs()
     ledger = Ledger(Settings.read())
@@ -207,31 +209,44 @@ def quiet_logs() -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
 class Served:
-    """A server that we started: where it listens, its process."""
+    """A server that we started: its process, and where it listens, which it says when it is ready."""
 
-    url: str
-    process: subprocess.Popen[bytes]
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self._timer = threading.Timer(START_SECONDS, process.kill)
+        self._timer.start()
+
+    @cached_property
+    def url(self) -> str:
+        """Its address; waits until it listens, RuntimeError when it ends instead."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        self._timer.cancel()
+        if not line:
+            raise RuntimeError(f"the server did not start (exit status {self.process.wait()})")
+        return str(json.loads(line)["url"])
+
+    def end(self) -> None:
+        """End it, and whatever it started."""
+        self._timer.cancel()  # whoever is interrupted while waiting does not wait for it as well
+        _end(self.process)
 
 
 @contextlib.contextmanager
 def server_process(home: Path, environment: Mapping[str, str] | None = None) -> Iterator[Served]:
-    """A server of this home on a free loopback port, in a process of its own that ends with us."""
+    """A server of this home on a free loopback port, in a process of its own that ends with us.
+
+    It starts while the caller goes on; asking for its `url` waits.
+    """
     env = {**os.environ, **(environment or {}), "TRIAL_LEDGER_HOME": str(home)}
     command = [sys.executable, "-m", "api.cli", "serve", "--port", "0", "--until-eof", "--json"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+    served = Served(process)
     try:
-        assert process.stdout is not None
-        timer = threading.Timer(START_SECONDS, process.kill)
-        timer.start()
-        line = process.stdout.readline()
-        timer.cancel()
-        if not line:
-            raise RuntimeError(f"the server did not start (exit status {process.wait()})")
-        yield Served(json.loads(line)["url"], process)
+        yield served
     finally:
-        _end(process)
+        served.end()
 
 
 def wait_until_ended(process: subprocess.Popen[bytes]) -> None:

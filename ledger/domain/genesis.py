@@ -27,6 +27,10 @@ from ledger.signing.keys import PublicKey
 from ledger.signing.statement import Statement, verify
 
 
+_FOREIGN = frozenset({"site", "cut", "expected_version", "corrects", "voids", "answers", "reverses", "countersigns"})
+"""Claims that say something about what came before: nothing did."""
+
+
 @dataclass(frozen=True, slots=True)
 class GenesisTerms:
     """What this server states beforehand for a study: GET /v1/studies/{study}/log-keys gives the same."""
@@ -115,8 +119,8 @@ def _terms(statement: Statement, body: Mapping[str, Any], terms: GenesisTerms) -
     wrong = [name for name, (given, own) in stated.items() if given != own]
     if wrong:
         raise GenesisTermsDiffer(f"{', '.join(wrong)}: not as this server states them")
-    if statement.role != "registrar" or statement.claims.get("site") is not None:
-        raise WrongForm("genesis is signed in the role registrar and names no site")
+    if statement.role != "registrar" or not _FOREIGN.isdisjoint(statement.claims):
+        raise WrongForm("genesis is signed in the role registrar, and names no site, no cut and no earlier record")
 
 
 def _soundness(body: Mapping[str, Any]) -> None:

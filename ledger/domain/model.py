@@ -109,7 +109,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 class Part(BaseModel):
     """A structured value inside a field: whole, never partly disclosed."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class Target(Part):
@@ -182,7 +182,7 @@ Kind = Literal["governance", "decision", "fact", "act", "system"]
 class EventModel(BaseModel):
     """One event of the catalogue. The class name is the event's name, its docstring what it means."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     kind: ClassVar[Kind]
     v: ClassVar[int] = 1

@@ -136,6 +136,10 @@ class Growth:
         """The proof of a leaf of this batch in the tree after it; KeyError for an older leaf."""
         return inclusion_proof(index, self.after.size, self._node)
 
+    def root_at(self, size: int) -> bytes:
+        """The root that the tree had while it grew, at a size from `before` to `after`; KeyError below."""
+        return root_at(size, self._node)
+
     def consistency_proof(self) -> list[bytes]:
         """The proof that the tree before begins the tree after; ValueError from an empty tree."""
         return consistency_proof(self.before.size, self.after.size, self._node)

@@ -39,8 +39,9 @@ class Lines:
         """Look up together what the lines of these entries need."""
         self._numbers.learn({entry.partition for entry in entries})
 
-    def of(self, entry: Any) -> list[dict[str, Any]]:
-        """The lines of one entry: at least one, for a workflow action may set no field."""
+    def of(self, entry: Any, field: str | None = None) -> list[dict[str, Any]]:
+        """The lines of one entry: at least one, for a workflow action may set no field. With `field` those of that
+        field alone, or of its parts."""
         points = msgspec.json.decode(entry.points)
         pending = entry.effective_at is None or entry.effective_at >= self._size
         about = {
@@ -65,6 +66,7 @@ class Lines:
                 "new_value": as_cell(after),
             }
             for name, before, after in data_points(points) or [("", None, None)]
+            if field is None or name == field or name.startswith(f"{field}.")
         ]
 
 

@@ -195,9 +195,7 @@ def _entries(reader: Reader, asked: Asked, field: str | None, size: int) -> Iter
         found = reader.rows.select("entries", asked)
         made.learn(found)
         for entry in found:
-            lines = made.of(entry)
-            if field is not None:
-                lines = [one for one in lines if one["field"] == field or one["field"].startswith(f"{field}.")]
+            lines = made.of(entry, field)
             if lines:
                 yield entry, lines
         if len(found) < size:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
+import httpx
 import typer
 from rich.console import Console
 from rich.status import Status
@@ -26,9 +27,9 @@ from api.cli.demo.cast import STUDY
 from api.cli.demo.course import run_course
 from api.cli.demo.play import CourseBroken
 from api.cli.demo.summary import read_summary, tell
-from api.cli.output import EXIT_REFUSED, Json, console, give, talk
+from api.cli.output import EXIT_REFUSED, EXIT_UNDECIDED, Json, console, give, talk
 from api.cli.serve import server_process, wait_until_ended
-from api.client.http import StudyClient
+from api.client.http import Refused, StudyClient
 from ledger.home import Home
 
 ENDINGS = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -61,6 +62,10 @@ def _play(home: Path, json_: bool, serve: bool) -> None:
                 progress.end()
                 talk(f"The course could not be played as written: {broken}")
                 raise typer.Exit(EXIT_REFUSED) from None
+            except (Refused, httpx.HTTPError) as problem:
+                progress.end()
+                talk(f"The demo's own server did not answer as it should: {problem}. Start the demo again.")
+                raise typer.Exit(EXIT_UNDECIDED) from None
             finally:
                 client.close()
             progress.end()

@@ -6,6 +6,7 @@ refused statements is the ledger's own list's.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 from api.cli.demo.course import Course
-from api.client.http import StudyClient
+from api.client.http import Refused, StudyClient
 
 WIDTH = 110
 """Columns of the text."""
+BEHIND = 503
+PATIENCE_SECONDS, PAUSE_SECONDS = 60.0, 0.2
+"""How long to wait for projections that have not come as far as the log: a busy machine takes its time."""
 PLACES = ("subjects", "cohorts", "schedule", "safety", "outcomes", "audit-trail", "findings", "refusals", "events")
 
 
@@ -73,10 +77,10 @@ def read_summary(client: StudyClient, size: int | None = None) -> Summary:
     study = client.get("")
     size = size or study["size"]
     at = {"wait_for": size, "as_of": size}
-    cohorts = client.get("cohorts", **at)
-    outcomes = client.get("outcomes", **at)
-    safety = client.get("safety", **at)
-    findings = client.get("findings", **at)["findings"]
+    cohorts = _view(client, "cohorts", at)
+    outcomes = _view(client, "outcomes", at)
+    safety = _view(client, "safety", at)
+    findings = _view(client, "findings", at)["findings"]
     responders = outcomes["responders"]
     told = {
         cohort["id"]: CohortSummary(cohort["enrolled"], cohort["dose"], responders[cohort["id"]])
@@ -97,6 +101,18 @@ def read_summary(client: StudyClient, size: int | None = None) -> Summary:
     )
 
 
+def _view(client: StudyClient, name: str, at: Mapping[str, Any], **asked: Any) -> Any:
+    """A view as of a size; asks again while the projection has not come that far."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return client.get(name, **asked, **at)
+        except Refused as refused:
+            if refused.problem.get("status") != BEHIND or time.monotonic() >= deadline:
+                raise
+            time.sleep(PAUSE_SECONDS)
+
+
 def _checkpoint(client: StudyClient, study: Mapping[str, Any], size: int) -> dict[str, Any]:
     root = study["root"] if study["size"] == size else client.cut.root
     return {"origin": study["origin"], "size": size, "root": root}
@@ -107,7 +123,7 @@ def _corrections(client: StudyClient, at: Mapping[str, Any]) -> int:
     found: set[int] = set()
     cursor = None
     while True:
-        page = client.get("audit-trail", event="EntryCorrected", cursor=cursor, limit=1_000, **at)
+        page = _view(client, "audit-trail", at, event="EntryCorrected", cursor=cursor, limit=1_000)
         found |= {row["index"] for row in page["rows"]}
         cursor = page["next"]
         if cursor is None:
