@@ -261,9 +261,7 @@ class Authority:
                 "AUTHORITY-3", f"the key was revoked at index {key.revoked} already", "Nothing is left to do."
             )
         if claims["role"] != "registrar" and claims["iss"] != actor:
-            return Denial(
-                "AUTHORITY-8", f"{claims['iss']!r} may revoke only own keys", "Ask a registrar to revoke it."
-            )
+            return Denial("AUTHORITY-8", f"{claims['iss']!r} may revoke only own keys", "Ask a registrar to revoke it.")
         return None
 
     def _grantor(
@@ -286,11 +284,7 @@ class Authority:
                 f"the role {role!r} is granted by the site's principal investigator",
                 "Have the principal investigator of the site grant it.",
             )
-        own = [
-            grant
-            for grant in self.roles_of(claims["iss"], recorded_at)
-            if grant.role == "principal-investigator"
-        ]
+        own = [grant for grant in self.roles_of(claims["iss"], recorded_at) if grant.role == "principal-investigator"]
         if role in SITE_ROLES and sites and all(any(g.covers(site) for g in own) for site in sites):
             return None
         return Denial(
@@ -303,13 +297,9 @@ class Authority:
     def _ending(self, claims: Mapping[str, Any], jti: str, recorded_at: str) -> Denial | None:
         grant = self.grants.get(jti)
         if grant is None or f"actor/{grant.actor}" != claims["sub"]:
-            return Denial(
-                "AUTHORITY-5", f"no delegation {jti} of this actor stands", "Name the delegation's event id."
-            )
+            return Denial("AUTHORITY-5", f"no delegation {jti} of this actor stands", "Name the delegation's event id.")
         if grant.ended is not None:
-            return Denial(
-                "AUTHORITY-5", f"it was ended at index {grant.ended} already", "Nothing is left to do."
-            )
+            return Denial("AUTHORITY-5", f"it was ended at index {grant.ended} already", "Nothing is left to do.")
         if claims["role"] == "registrar":
             return None
         return self._grantor(claims, grant.role, list(grant.sites or ()), grant.actor, recorded_at)

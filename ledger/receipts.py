@@ -83,7 +83,7 @@ class Receipts:
         if tile is None and level == 0:  # signed a moment ago by another process
             return b"".join(self._leaf_hashes(n * WIDTH, (n + 1) * WIDTH))
         if tile is None:
-            raise LookupError(f"the tile {level}/{n} of {self._study} is missing; restore it from a standby or a backup")
+            raise LookupError(f"the tile {level}/{n} of {self._study} is missing: restore the database")
         return tile
 
     def _tile_roots(self, level: int, start: int, end: int) -> list[bytes]:

@@ -1,11 +1,11 @@
 """Configuration: environment variables, each documented here, validated at start.
 
- TRIAL_LEDGER_HOME           folder of this installation (default: the user's data directory)
- TRIAL_LEDGER_DATABASE_URL   PostgreSQL 15 or later, as the application's role (default: embedded, in the home)
- TRIAL_LEDGER_ADMIN_URL      the same database as an administrator; only for `init` and migrations
- TRIAL_LEDGER_PROJECTOR_URL  the same database as the projector's role (default: embedded)
- TRIAL_LEDGER_ORIGIN         host part of every log's origin; fixed when the home is made
- TRIAL_LEDGER_GENESIS_KEYS   thumbprints of registrar keys that may open a study, separated by spaces or commas
+TRIAL_LEDGER_HOME           folder of this installation (default: the user's data directory)
+TRIAL_LEDGER_DATABASE_URL   PostgreSQL 15 or later, as the application's role (default: embedded, in the home)
+TRIAL_LEDGER_ADMIN_URL      the same database as an administrator; only for `init` and migrations
+TRIAL_LEDGER_PROJECTOR_URL  the same database as the projector's role (default: embedded)
+TRIAL_LEDGER_ORIGIN         host part of every log's origin; fixed when the home is made
+TRIAL_LEDGER_GENESIS_KEYS   thumbprints of registrar keys that may open a study, separated by spaces or commas
 """
 
 from __future__ import annotations

@@ -72,9 +72,7 @@ class _State:
 class LogSigner:
     """The signer of one study's log. Not for several threads at once; several processes take turns."""
 
-    def __init__(
-        self, path: Path, study: str, origin: str, key: NoteSigner, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, path: Path, study: str, origin: str, key: NoteSigner, clock: Callable[[], datetime]) -> None:
         self._path, self._study, self._origin, self._key, self._clock = path, study, origin, key, clock
 
     def advance(self, connection: Conn) -> SignedTree:

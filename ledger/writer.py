@@ -420,9 +420,7 @@ class StudyWriter:
         if last and datetime.fromisoformat(last) > now + CLOCK_SKEW:
             raise ClockAlarm(f"the clock says {stamp(now)}, the last entry {last}")
 
-    def _one(
-        self, connection: Conn, state: _State, submission: Submission, now: datetime, out: _Batch
-    ) -> Answer:
+    def _one(self, connection: Conn, state: _State, submission: Submission, now: datetime, out: _Batch) -> Answer:
         statement = submission.statement
         known = out.known.get(statement.jti)
         if known is not None:

@@ -101,9 +101,7 @@ def urls_of(urls: DatabaseUrls, database: str) -> DatabaseUrls:
 
 def _make_template(urls: DatabaseUrls) -> None:
     with psycopg.connect(urls.admin, autocommit=True) as admin:
-        found = admin.execute(
-            "SELECT datistemplate FROM pg_database WHERE datname = %s", [TEMPLATE]
-        ).fetchone()
+        found = admin.execute("SELECT datistemplate FROM pg_database WHERE datname = %s", [TEMPLATE]).fetchone()
         if found == (True,):
             return
         admin.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(TEMPLATE)))

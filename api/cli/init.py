@@ -35,9 +35,7 @@ def init(
             if study is not None and ledger.has_study(study):
                 made |= {"study": study, "origin": ledger.origin(study), "repeat": True}
             elif study is not None:
-                text = genesis(
-                    ledger, study, registrar=registrar, title=title, synthetic=synthetic, clock="real"
-                )
+                text = genesis(ledger, study, registrar=registrar, title=title, synthetic=synthetic, clock="real")
                 answer = ledger.open_study(text)
                 made |= {"study": study, "origin": ledger.origin(study), "repeat": answer.repeat}
             elif genesis_file is not None:

@@ -57,9 +57,7 @@ class StudyClient:
 
     def open_study(self, genesis: str) -> Recorded:
         """POST /v1/studies."""
-        answer = self._http.post(
-            "/v1/studies", content=genesis, headers={"Content-Type": "application/sd-jwt"}
-        )
+        answer = self._http.post("/v1/studies", content=genesis, headers={"Content-Type": "application/sd-jwt"})
         return Recorded.of(self._checked(answer))
 
     def log_keys(self) -> dict[str, Any]:
@@ -78,9 +76,7 @@ class StudyClient:
         """Append statements in order in one request; an answer each."""
         lines = "".join(json.dumps(statement) + "\n" for statement in statements)
         url = f"/v1/studies/{self.study}/events"
-        with self._http.stream(
-            "POST", url, content=lines, headers={"Content-Type": "application/x-ndjson"}
-        ) as answer:
+        with self._http.stream("POST", url, content=lines, headers={"Content-Type": "application/x-ndjson"}) as answer:
             if answer.status_code >= 400:
                 answer.read()
                 self._checked(answer)

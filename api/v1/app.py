@@ -62,9 +62,7 @@ def create_app(ledger: Ledger) -> ASGIApp:
         yield
         appending.close()
 
-    app = FastAPI(
-        title="Trial ledger", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None
-    )
+    app = FastAPI(title="Trial ledger", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(Refusal, problems.on_refusal)
     app.add_exception_handler(StoreError, problems.on_store_error)
     app.add_exception_handler(HTTPException, problems.on_http_exception)

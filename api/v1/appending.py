@@ -281,6 +281,3 @@ def _answered(answer: Answer, dry: bool | None) -> Response:
     status = 200 if dry else 202 if answer.receipt is None else 200 if answer.repeat else 201
     headers = {} if answer.size == 0 else {"Ledger-Index": str(answer.size), "Ledger-Root": answer.root}
     return Response(msgspec.json.encode(_facts(answer, dry)), status, headers, "application/json")
-
-
-

@@ -211,9 +211,7 @@ def tile_router(ledger: Ledger) -> APIRouter:
         """The newest signed checkpoint."""
         with ledger.database.connection() as connection:
             newest = ledger.checkpoint(connection, study_id(study))
-        return Response(
-            newest.note, headers={"Cache-Control": "no-cache"}, media_type="text/plain; charset=utf-8"
-        )
+        return Response(newest.note, headers={"Cache-Control": "no-cache"}, media_type="text/plain; charset=utf-8")
 
     @router.get("/tile/{path:path}")
     def tile(study: str, path: str) -> Response:
@@ -237,9 +235,7 @@ def tile_router(ledger: Ledger) -> APIRouter:
     return router
 
 
-def _tile(
-    ledger: Ledger, connection: Conn, study: str, level: int | str, n: int, width: int, size: int
-) -> bytes:
+def _tile(ledger: Ledger, connection: Conn, study: str, level: int | str, n: int, width: int, size: int) -> bytes:
     if isinstance(level, str):
         rows = statements.select_events(connection, study, n * WIDTH, n * WIDTH + width, width)
         return bundle_bytes(entry_bytes(row.jwt, row.recorded_at) for row in rows)

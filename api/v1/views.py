@@ -128,9 +128,7 @@ def view_router(ledger: Ledger) -> APIRouter:
             "schedule",
             as_of,
             wait_for,
-            lambda r: schedule.schedule(
-                r, subject=subject, site=site, standing=standing, after=after, limit=limit
-            ),
+            lambda r: schedule.schedule(r, subject=subject, site=site, standing=standing, after=after, limit=limit),
         )
 
     @router.get("/safety")
@@ -149,9 +147,7 @@ def view_router(ledger: Ledger) -> APIRouter:
         return shown(study, "cohort", as_of, wait_for, _protocol)
 
     @router.get("/refusals")
-    def refusals(
-        study: str, after: int = Query(0, ge=0), limit: int = Query(100, ge=1, le=MAX_ROWS)
-    ) -> Response:
+    def refusals(study: str, after: int = Query(0, ge=0), limit: int = Query(100, ge=1, le=MAX_ROWS)) -> Response:
         """Refused statements: rule, cause, who, when; not the bytes."""
         with ledger.database.connection() as connection:
             newest = ledger.checkpoint(connection, study_id(study))
@@ -198,9 +194,7 @@ def view_router(ledger: Ledger) -> APIRouter:
         )
         kind = _format(request, format)
         if kind == "json":
-            return shown(
-                study, "audit_trail", as_of, wait_for, lambda r: audit_trail.page(r, filters, cursor, limit)
-            )
+            return shown(study, "audit_trail", as_of, wait_for, lambda r: audit_trail.page(r, filters, cursor, limit))
         with ExitStack() as stack:
             reader = stack.enter_context(reading(study, "audit_trail", as_of, wait_for))
             write = audit_trail.csv if kind == "csv" else audit_trail.ndjson

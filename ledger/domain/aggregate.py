@@ -82,9 +82,7 @@ class LedgerAggregate(Aggregate):
     def record(self, statement: Statement, index: int, recorded_at: str) -> None:
         """Take in a statement that was decided: triggers exactly one event."""
         moment = datetime.fromisoformat(recorded_at)
-        self.trigger_event(
-            self.Recorded, timestamp=moment, statement=statement, index=index, recorded_at=recorded_at
-        )
+        self.trigger_event(self.Recorded, timestamp=moment, statement=statement, index=index, recorded_at=recorded_at)
 
     def fold(self, statement: Statement, index: int, recorded_at: str) -> list[Record]:
         """Bring the state forward by one statement; returns its record and those it changed. Pure."""
@@ -121,9 +119,7 @@ class Study(LedgerAggregate):
 
     def fold(self, statement: Statement, index: int, recorded_at: str) -> list[Record]:
         """Bring records and authority forward by one statement; pure."""
-        changed = self.records.apply(
-            record_of(statement, index, recorded_at, self.authority.registrars_required)
-        )
+        changed = self.records.apply(record_of(statement, index, recorded_at, self.authority.registrars_required))
         if statement.event in AUTHORITY_EVENTS:
             self.authority.apply(statement.claims, index)
         return changed

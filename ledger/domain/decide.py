@@ -49,9 +49,6 @@ CLOCK_LEEWAY = timedelta(minutes=5)
 SIGNATURE_LIFE = timedelta(hours=24)
 """How long a signature may wait: `exp` at most this long after `iat`, so that a refused one dies."""
 
-SIGNED_ACTS = frozenset({"DecisionReversed", "RecordsSigned"})
-"""Acts that are electronic signatures as decisions are: with meaning, cut and end."""
-
 Precondition = Callable[[Context], None]
 
 
@@ -245,7 +242,7 @@ def _signature(ctx: Context, record: Record, model: type[EventModel]) -> None:
     system = ctx.study.authority.is_system(record.iss)
     if record.mode == "transcribed":
         _transcription(ctx, record)
-    signs = (model.kind == "decision" and record.mode == "direct") or record.event in SIGNED_ACTS
+    signs = _signs(record, model)
     if system and signs:
         raise SignatureIncomplete(f"{record.iss!r} is a system, and a system never decides")
     if signs and not model.stopping and not {"meaning", "cut", "exp"} <= set(claims):
@@ -258,6 +255,13 @@ def _signature(ctx: Context, record: Record, model: type[EventModel]) -> None:
         _cut(ctx, record)
     if record.event == "DataCutTaken" and ctx.root_at(record.body["size"]) is None:
         raise CutUnknown(f"the data cut's size is {record.body['size']}, and no checkpoint covers as much")
+
+
+def _signs(record: Record, model: type[EventModel]) -> bool:
+    """Whether it is an electronic signature: a decision made here, the reversal of one, records signed."""
+    if record.event == "RecordsSigned":
+        return record.meaning is not None  # without one it is refused for just that (SIGNATURE-1)
+    return record.event == "DecisionReversed" or (model.kind == "decision" and record.mode == "direct")
 
 
 def _meaning(ctx: Context, record: Record) -> None:
@@ -334,10 +338,7 @@ def _preconditions(ctx: Context, record: Record) -> None:
 
 def _decide_anew(ctx: Context, target: Record) -> None:
     """At the second signature, authority and preconditions of the first are decided anew (not its `exp`)."""
-    again = Context(
-        ctx.study, ctx.roster, ctx.subject, target, ctx.recorded_at, ctx.signed_size, ctx.load, ctx.root_at
-    )
+    again = Context(ctx.study, ctx.roster, ctx.subject, target, ctx.recorded_at, ctx.signed_size, ctx.load, ctx.root_at)
     _authority(again, target)
     _lock(again, target, CATALOGUE[target.event])
     _preconditions(again, target)
-

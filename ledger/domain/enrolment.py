@@ -8,7 +8,8 @@
  ENROL-6  finding: enrolled, and no decision on eligibility or no consent stands
  ENROL-7  who was treated keeps the dose
 and COHORT rules: the cohort is open, and a seat is free (`cohort`). A decision that was transcribed was checked by
-nobody when it was recorded: it is asked when somebody is enrolled on it, or treated (`ground_holds`). Sources: ICH E6(R3) 2.7.1; 21 CFR 11.10(f), 312.60.
+nobody when it was recorded: it is asked when somebody is enrolled on it, or treated (`ground_holds`).
+Sources: ICH E6(R3) 2.7.1; 21 CFR 11.10(f), 312.60.
 """
 
 from __future__ import annotations
@@ -152,9 +153,10 @@ def ground_holds(ctx: Context) -> None:
         return
     before = {jti: other for jti, other in ctx.roster.seats.items() if other.index < seat.index}
     again = replace(ctx, candidate=seat, roster=replace(ctx.roster, seats=before))
-    rules = (population_is_enrolled, eligibility.is_declared, eligibility_is_borne_out, cohort.is_open, cohort.has_a_seat)
-    for rule in rules:
+    for rule in (population_is_enrolled, eligibility.is_declared, eligibility_is_borne_out):
         rule(again)
+    cohort.is_open(again)
+    cohort.has_a_seat(again)
 
 
 def findings(study: Study, subject: Subject) -> Iterator[Finding]:

@@ -26,7 +26,6 @@ from ledger.signing.errors import BadSignature, Malformed
 from ledger.signing.keys import PublicKey
 from ledger.signing.statement import Statement, verify
 
-
 _FOREIGN = frozenset({"site", "cut", "expected_version", "corrects", "voids", "answers", "reverses", "countersigns"})
 """Claims that say something about what came before: nothing did."""
 

@@ -97,9 +97,7 @@ Scalar = str | int | bool | None
 Comparator = Literal["<", "<=", ">", ">=", "~"]
 Digest = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
 """base64url SHA-256, without padding."""
-EventId = Annotated[
-    str, StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
-]
+EventId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 StudyId = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9-]{3,32}$")]
 SubjectNumber = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,40}$")]
 Index = Annotated[int, Field(ge=0)]

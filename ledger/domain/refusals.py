@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-
 MAX_SHOWN = 100
 """Indexes that one refusal shows: enough to look at, and an answer stays small whatever was asked."""
 

@@ -8,7 +8,8 @@
  DOSE-1    the dose chosen is of a level that was given, concluded and not stopped, after the escalation is over
  DOSE-2    a dose is chosen for a cohort whose dose is to be selected, and once
 To hold or stop is possible at any time and on any state. A review or selection that was transcribed was asked
-nothing when it was recorded: a decision that rests on it asks its rules then (`known_courses`). Sources: ICH E6(R3) 4 (c), (d), 3.16.1; DESIGN 2.
+nothing when it was recorded: a decision that rests on it asks its rules then (`known_courses`).
+Sources: ICH E6(R3) 4 (c), (d), 3.16.1; DESIGN 2.
 """
 
 from __future__ import annotations

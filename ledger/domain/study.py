@@ -417,9 +417,7 @@ def version_at(study: Study, site: str | None, below: int | None = None) -> str 
     return active[-1].body["version"] if active else None
 
 
-def protocol_for(
-    study: Study, site: str | None = None, below: int | None = None
-) -> ResolvedProtocol | None:
+def protocol_for(study: Study, site: str | None = None, below: int | None = None) -> ResolvedProtocol | None:
     """The protocol in force at a site (without one: anywhere), with the interpretations that stand now.
 
     `below`: the version in force just below that index; the present one where none was in force yet.
@@ -500,9 +498,7 @@ def current_consent_document(study: Study, site: str | None, document_id: str, l
     return found[-1] if found else None
 
 
-def approved_document(
-    study: Study, site: str | None, document_id: str, version: str, language: str
-) -> Record | None:
+def approved_document(study: Study, site: str | None, document_id: str, version: str, language: str) -> Record | None:
     """The approval of exactly this version and language, current or not."""
     for record in reversed(consent_documents(study, site)):
         body = record.body
@@ -613,4 +609,3 @@ PRECONDITIONS = {
     "StudyUnlocked": (lock_stands,),
     "RecordsUnfrozen": (freeze_stands,),
 }
-

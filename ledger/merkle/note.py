@@ -109,9 +109,7 @@ class VerifierKey:
             raise ValueError(f"{text[:80]!r} is no verifier key: <name>+<id>+<base64> is needed")
         key = cls(name, material[0], material[1:])
         if str(key) != text:
-            raise ValueError(
-                f"the id in {text[:80]!r} is not that of the key; the key's is {key.key_id.hex()}"
-            )
+            raise ValueError(f"the id in {text[:80]!r} is not that of the key; the key's is {key.key_id.hex()}")
         return key
 
 

@@ -53,11 +53,7 @@ def parse_tile_path(path: str) -> tuple[int | str, int, int]:
     level = found[1] if found[1] == "entries" else int(found[1])
     n = int(found[2].replace("x", "").replace("/", ""))
     width = int(found[3]) if found[3] else WIDTH
-    if (
-        (found[3] and width >= WIDTH)
-        or level not in ("entries", *range(64))
-        or tile_path(level, n, width) != path
-    ):
+    if (found[3] and width >= WIDTH) or level not in ("entries", *range(64)) or tile_path(level, n, width) != path:
         raise ValueError(f"{path[:80]!r} is not the path of a tile")
     return level, n, width
 
@@ -182,11 +178,7 @@ class HashTiles:
     def _gather(self, level: int, n: int, width: int) -> bytes:
         """The first `width` hashes of a tile, from the leaves or from the full tiles below."""
         start = n * WIDTH
-        hashes = (
-            self._tile_roots(level - 1, start, start + width)
-            if level
-            else self._leaf_hashes(start, start + width)
-        )
+        hashes = self._tile_roots(level - 1, start, start + width) if level else self._leaf_hashes(start, start + width)
         tile = b"".join(hashes)
         if len(tile) != width * HASH_BYTES:
             raise MissingTile(f"the store lacks hashes of {tile_path(level, n, width)}")

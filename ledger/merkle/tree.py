@@ -225,9 +225,7 @@ def verify_consistency(size1: int, size2: int, proof: Sequence[bytes], root1: by
     _check_hashes(root1, root2, *proof)
     if size1 == size2:
         if proof or root1 != root2:
-            raise NotProven(
-                f"two trees of {size1} leaves have different roots, or a proof where none belongs"
-            )
+            raise NotProven(f"two trees of {size1} leaves have different roots, or a proof where none belongs")
         return
     # An older tree that is itself one complete subtree is left out of the proof: the verifier has its root.
     path = [root1, *proof] if size1.bit_count() == 1 else list(proof)
@@ -248,9 +246,7 @@ def verify_consistency(size1: int, size2: int, proof: Sequence[bytes], root1: by
             newer = node_hash(newer, sibling)
         first, last = first >> 1, last >> 1
     if last or older != root1 or newer != root2:
-        raise NotProven(
-            f"the tree of {size2} leaves does not begin with the tree of {size1}: history was changed"
-        )
+        raise NotProven(f"the tree of {size2} leaves does not begin with the tree of {size1}: history was changed")
 
 
 def _check_hashes(*hashes: bytes) -> None:

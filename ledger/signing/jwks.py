@@ -89,9 +89,7 @@ def _ed25519_point(encoded: bytes) -> ed25519.Ed25519PublicKey:
 
 
 def _p256_point(x: bytes, y: bytes) -> ec.EllipticCurvePublicKey:
-    numbers = ec.EllipticCurvePublicNumbers(
-        int.from_bytes(x, "big"), int.from_bytes(y, "big"), ec.SECP256R1()
-    )
+    numbers = ec.EllipticCurvePublicNumbers(int.from_bytes(x, "big"), int.from_bytes(y, "big"), ec.SECP256R1())
     try:
         return numbers.public_key()
     except ValueError:

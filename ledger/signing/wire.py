@@ -60,9 +60,7 @@ def check_structure(raw: bytes, jwt: bytes, disclosures: list[bytes], end: bytes
     if foreign:
         raise Malformed("BASE64URL-1", f"the statement contains {foreign[:1]!r}")
     if raw.count(b".") != 2 or jwt.count(b".") != 2:
-        raise Malformed(
-            "STATEMENT-2", "before the first ~ there are not exactly three parts, separated by dots"
-        )
+        raise Malformed("STATEMENT-2", "before the first ~ there are not exactly three parts, separated by dots")
     if not all(disclosures) or not all(jwt.split(b".")):
         raise Malformed("STATEMENT-4", "a part is empty")
 

@@ -44,9 +44,7 @@ LOGINS = {"admin": "ledger_admin", "app": "ledger_app", "projector": "ledger_pro
 PASSWORD_BYTES = 32
 """Random bytes of a password: beyond guessing."""
 
-ACCESS_RULES = (
-    "# Every login needs its password; there is no access over the network.\nlocal all all scram-sha-256\n"
-)
+ACCESS_RULES = "# Every login needs its password; there is no access over the network.\nlocal all all scram-sha-256\n"
 
 LOG_TAIL_BYTES = 4_000
 """How much of the server's log is read to say why it did not start."""
@@ -84,9 +82,7 @@ class DataFolder:
                 known = json.loads(path.read_text(encoding="utf-8"))
                 return {login: str(known[login]) for login in LOGINS}
             except (ValueError, KeyError, TypeError) as error:
-                raise DatabaseMisconfigured(
-                    f"{path} is damaged; restore it from the backup of the home"
-                ) from error
+                raise DatabaseMisconfigured(f"{path} is damaged; restore it from the backup of the home") from error
         if self.data.exists():
             raise DatabaseMisconfigured(f"{path} is missing; restore it from the backup of the home")
         passwords = {login: secrets.token_urlsafe(PASSWORD_BYTES) for login in LOGINS}
@@ -179,9 +175,7 @@ def _is_dead(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] in "ZX"  # the state stands after the program's name
 
 
-def _initdb(
-    new: Path, account: Account | None, place: Place, password: str
-) -> subprocess.CompletedProcess[str]:
+def _initdb(new: Path, account: Account | None, place: Place, password: str) -> subprocess.CompletedProcess[str]:
     arguments = ("-D", data_argument(new, account), "--pwfile", password, *_CLUSTER)
     try:
         return subprocess.run(
@@ -208,9 +202,7 @@ def _initdb(
 
 def login_url(place: Place, login: str, password: str, database: str = DATABASE) -> str:
     """How libpq reaches the server as one of LOGINS."""
-    return make_conninfo(
-        host=str(place.socket), port=PORT, user=LOGINS[login], password=password, dbname=database
-    )
+    return make_conninfo(host=str(place.socket), port=PORT, user=LOGINS[login], password=password, dbname=database)
 
 
 def prepare(place: Place, passwords: dict[str, str]) -> None:
@@ -230,9 +222,7 @@ def misfortune(output: str) -> StoreError:
     """What a server that did not start, or `initdb`, wanted to say."""
     if "No space left on device" in output:
         return DatabaseFull()
-    telling = [
-        line for line in output.splitlines() if any(mark in line for mark in ("FATAL", "PANIC", "error"))
-    ]
+    telling = [line for line in output.splitlines() if any(mark in line for mark in ("FATAL", "PANIC", "error"))]
     last = (telling or output.strip().splitlines() or ["it ended without a word"])[-1]
     return DatabaseUnavailable(f"the embedded PostgreSQL did not start: {last.strip()}")
 

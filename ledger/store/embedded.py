@@ -129,9 +129,7 @@ class EmbeddedPostgres:
                 self._folder.make()
                 with self._folder.lock("start") as turn:
                     if not turn.wait_exclusive(TURN_WAIT_S):
-                        raise DatabaseUnavailable(
-                            "another process has been starting or stopping it for too long"
-                        )
+                        raise DatabaseUnavailable("another process has been starting or stopping it for too long")
                     joined_before = self._use is not None
                     try:
                         return self._start()

@@ -88,9 +88,7 @@ def tile_roots(conn: Conn, study: str, level: int, start: int, stop: int) -> lis
     return [root for (root,) in conn.execute(SQL["tile_roots"], values, binary=True)]
 
 
-def insert_cosignature(
-    conn: Conn, study: str, size: int, witness: str, line: str, received_at: datetime
-) -> bool:
+def insert_cosignature(conn: Conn, study: str, size: int, witness: str, line: str, received_at: datetime) -> bool:
     """Stores a witness's signature line under a checkpoint; False when this witness's is there."""
     values = {"study": study, "size": size, "witness": witness, "line": line, "received_at": received_at}
     return conn.execute(SQL["insert_cosignature"], values).rowcount == 1

@@ -79,18 +79,12 @@ def account_for(data: Path) -> Account | None:
     owner = data.stat().st_uid if data.exists() else None
     if me != 0:
         if owner not in (None, me):
-            raise DatabaseMisconfigured(
-                f"the data in {data} belongs to user {owner}, not to {me}; start as that user"
-            )
+            raise DatabaseMisconfigured(f"the data in {data} belongs to user {owner}, not to {me}; start as that user")
         if owner is None and not _has_entry(me):
-            raise DatabaseMisconfigured(
-                f"user {me} has no entry in the passwd file, which PostgreSQL needs; add one"
-            )
+            raise DatabaseMisconfigured(f"user {me} has no entry in the passwd file, which PostgreSQL needs; add one")
         return None
     if owner == 0:
-        raise DatabaseMisconfigured(
-            f"the data in {data} belongs to root; give it to one of {', '.join(ACCOUNTS)}"
-        )
+        raise DatabaseMisconfigured(f"the data in {data} belongs to root; give it to one of {', '.join(ACCOUNTS)}")
     if owner is not None:
         return Account(str(owner), owner, data.stat().st_gid)
     for name in ACCOUNTS:
@@ -100,8 +94,7 @@ def account_for(data: Path) -> Account | None:
             continue
         return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
     raise DatabaseMisconfigured(
-        f"PostgreSQL does not run as root and there is no account {', '.join(ACCOUNTS)}; start as an ordinary"
-        " user"
+        f"PostgreSQL does not run as root and there is no account {', '.join(ACCOUNTS)}; start as an ordinary user"
     )
 
 
@@ -230,12 +223,8 @@ def _noted(folder: Path, account: Account | None) -> Path | None:
 
 def _make_temporary(account: Account | None) -> Path:
     for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp", "/run", "/dev/shm")):
-        usable = os.access(parent, os.W_OK | os.X_OK) and _fits(
-            Path(parent) / "trial-ledger-12345678" / "socket"
-        )
-        if not usable or (
-            account is not None and not (reachable(Path(parent), account) and _executes(parent))
-        ):
+        usable = os.access(parent, os.W_OK | os.X_OK) and _fits(Path(parent) / "trial-ledger-12345678" / "socket")
+        if not usable or (account is not None and not (reachable(Path(parent), account) and _executes(parent))):
             continue
         temporary = Path(tempfile.mkdtemp(prefix="trial-ledger-", dir=parent))
         socket = temporary / "socket"
@@ -244,9 +233,7 @@ def _make_temporary(account: Account | None) -> Path:
             temporary.chmod(0o711)  # the account passes through, nobody looks in
             os.chown(socket, account.uid, account.gid)
         return temporary
-    raise DatabaseMisconfigured(
-        "no temporary folder is writable and short enough for a socket; set TMPDIR to one"
-    )
+    raise DatabaseMisconfigured("no temporary folder is writable and short enough for a socket; set TMPDIR to one")
 
 
 def _executes(folder: str) -> bool:

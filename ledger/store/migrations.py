@@ -47,9 +47,7 @@ def migrate(admin_url: str) -> list[str]:
 
     Raises PostgresTooOld, MigrationChanged, SchemaNewerThanCode, and the store's other errors.
     """
-    url = connection_string(
-        admin_url, connect_timeout=CONNECT_TIMEOUT_S, application_name="trial-ledger migrate"
-    )
+    url = connection_string(admin_url, connect_timeout=CONNECT_TIMEOUT_S, application_name="trial-ledger migrate")
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with translated(), psycopg.connect(url) as connection:

@@ -170,9 +170,7 @@ class LedgerRecorder(ApplicationRecorder):
         """The size of the log; None while it is empty."""
         return self._size() or None
 
-    def subscribe(
-        self, gt: int | None = None, topics: Sequence[str] = ()
-    ) -> Subscription[ApplicationRecorder]:
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
         """Not offered: readers follow the change feed, projections their own runner."""
         raise NotImplementedError("follow the change feed or a projection instead")
 

@@ -33,9 +33,7 @@ ROLES = ("ledger_owner", "ledger_redactor", "ledger_app", "ledger_projector", "l
 def check(app_url: str) -> list[Problem]:
     """Everything that is wrong with the database behind the server's URL; empty when it is sound."""
     try:
-        url = connection_string(
-            app_url, connect_timeout=CONNECT_TIMEOUT_S, application_name="trial-ledger doctor"
-        )
+        url = connection_string(app_url, connect_timeout=CONNECT_TIMEOUT_S, application_name="trial-ledger doctor")
         with translated(), psycopg.connect(url, autocommit=True) as connection:
             return list(_problems(connection))
     except StoreError as error:
@@ -79,9 +77,7 @@ def _settings(connection: Conn) -> Iterator[Problem]:
 
 
 def _login(connection: Conn) -> Iterator[Problem]:
-    [(is_app, is_superuser, is_administrator, is_owner, is_redactor)] = connection.execute(
-        SQL["login_rights"]
-    )
+    [(is_app, is_superuser, is_administrator, is_owner, is_redactor)] = connection.execute(SQL["login_rights"])
     login = connection.info.user
     if not is_app:
         yield Problem(
@@ -110,9 +106,7 @@ def _rights(connection: Conn) -> Iterator[Problem]:
     remedy = "Run `trial-ledger init` with TRIAL_LEDGER_ADMIN_URL; if it stays, restore the rights by hand."
     lacking = [f"{right} on {table}" for table, right in connection.execute(SQL["needed_rights"])]
     if lacking:
-        yield Problem(
-            "The server can add to the ledger and read it.", "it lacks " + ", ".join(lacking), remedy
-        )
+        yield Problem("The server can add to the ledger and read it.", "it lacks " + ", ".join(lacking), remedy)
     [(is_superuser,)] = connection.execute(SQL["is_superuser"])
     excess = [] if is_superuser else list(connection.execute(SQL["excess_rights"]))
     if excess:

@@ -204,9 +204,7 @@ def _known(rows: Iterable[TupleRow]) -> dict[str, KnownEvent]:
 
 def _events(conn: Conn, name: str, values: dict[str, Any]) -> list[EventRow]:
     return [
-        EventRow(
-            idx, originator, version, topic, state.decode("ascii"), tuple(disclosures), jti, kid, at, leaf
-        )
+        EventRow(idx, originator, version, topic, state.decode("ascii"), tuple(disclosures), jti, kid, at, leaf)
         for idx, originator, version, topic, state, disclosures, jti, kid, at, leaf in conn.execute(
             SQL[name], values, binary=True
         )

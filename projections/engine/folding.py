@@ -33,6 +33,19 @@ REDACTING = "FieldsRedacted"
 """After this event, or its countersignature, disclosures are gone from the ledger that were folded before."""
 
 
+ACTS = frozenset(
+    {
+        "EntryCorrected",
+        "EntryVoided",
+        "DecisionReversed",
+        "Countersigned",
+        "SignatureWithdrawn",
+        "AttributionDisputed",
+    }
+)
+"""Events that change earlier records, and so are folded with whatever is read."""
+
+
 class StoredEvent(NamedTuple):
     """What a fold needs of an event."""
 
@@ -161,6 +174,20 @@ def event_name(conn: Conn, study: str, index: int) -> str:
     """The name of the event at an index, as its statement says it."""
     found = events_of(conn, study, index, index + 1)
     return stored_statement(found[0]).event if found else "missing"
+
+
+def subjects_of(conn: Conn, study: str, own: UUID, events: frozenset[str] | None, size: int) -> Iterable[Subject]:
+    """Every subject of a study as of a size, folded from these events (None: all) and the acts upon them."""
+    wanted = frozenset(model.__name__ for model in CATALOGUE) if events is None else events | ACTS
+    subjects: dict[UUID, Subject] = {}
+    for event in events_of_topics(conn, study, topics_of(wanted), size):
+        if event.originator == own:
+            continue
+        subject = subjects.get(event.originator)
+        if subject is None:
+            subject = subjects[event.originator] = empty(Subject, event.originator)
+        fold_one(subject, event, whole=False)
+    return subjects.values()
 
 
 def events_of(conn: Conn, study: str, start: int, stop: int) -> list[StoredEvent]:

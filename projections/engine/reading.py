@@ -26,7 +26,6 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.domain.aggregate import Study, Subject
-from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.context import Roster, Seat
 from ledger.merkle.tiles import HashTiles, MissingTile
 from ledger.signing.encoding import b64url
@@ -42,7 +41,7 @@ from projections.engine.errors import (
     ReadingMalformed,
     StudyNotKnown,
 )
-from projections.engine.folding import aggregates_below, events_of_topics, fold_one, new_aggregate, topics_of
+from projections.engine.folding import aggregates_below, fold_one, new_aggregate, subjects_of
 from projections.engine.rows import MemoryRows, Rows, TableRows
 from projections.engine.sql import SQL, on
 from projections.engine.studies import StudyCache, cache_of
@@ -55,25 +54,16 @@ WAIT_S = 10.0
 WAIT_STEPS_S = (0.002, 0.005, 0.01, 0.02, 0.05)
 """Between two looks while waiting: soon at first, for most waits are over within a few milliseconds."""
 
-ACTS = frozenset(
-    {
-        "EntryCorrected",
-        "EntryVoided",
-        "DecisionReversed",
-        "Countersigned",
-        "SignatureWithdrawn",
-        "AttributionDisputed",
-    }
-)
-"""Events that change earlier records, and so are folded with whatever a definition reads."""
-
 _DIGITS = re.compile(r"\d{1,15}", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 @dataclass
 class Reader:
-    """One reading of one projection of one study; `size` is the size that its answers stand for."""
+    """One reading of one projection of one study; `size` is the size that its answers stand for.
+
+    `rows` are the rows as of that size; `newest` those as of now, to look where to look.
+    """
 
     study_id: str
     model: ReadModel
@@ -83,6 +73,7 @@ class Reader:
     live: bool
     study: Study
     rows: Rows
+    newest: Rows
     conn: Conn = field(repr=False)
     cache: StudyCache = field(repr=False)
 
@@ -110,6 +101,10 @@ class Reader:
     def enrolment_order(self, label: str) -> int | None:
         """A subject's place among those enrolled, counted from 1; None where it is not enrolled."""
         return next((place for place, name in enumerate(self.seats, start=1) if name == label), None)
+
+    def subjects_from(self, events: frozenset[str]) -> Iterable[Subject]:
+        """Every subject as of this size, folded from these events and the acts upon them alone."""
+        return subjects_of(self.conn, self.study_id, self.study.id, events, self.size)
 
     @cached_property
     def root(self) -> str:
@@ -164,13 +159,11 @@ def open_reader(
         cache = cache_of(database)
         state = cache.study_at(conn, study, size)
         live = size == position
-        rows: Rows
-        if live or definition.temporal:
-            rows = TableRows(conn, definition, model.schema, study)
-        else:
-            rows = MemoryRows(definition, _Fold(conn, definition, study, size, state))
+        newest: Rows = TableRows(conn, definition, model.schema, study)
+        earlier: Rows = MemoryRows(definition, _Fold(conn, definition, study, size, state))
+        rows = newest if live or definition.temporal else earlier
         at = _moment(conn, study, state, size, as_of, now)
-        yield Reader(study, model, size, signed, at, as_of is None, state, rows, conn, cache)
+        yield Reader(study, model, size, signed, at, as_of is None, state, rows, newest, conn, cache)
 
 
 def root_at(conn: Conn, study: str, size: int) -> bytes:
@@ -301,7 +294,7 @@ class _Fold:
         if definition.study and partition in (None, STUDY_PARTITION):
             yield STUDY_PARTITION, definition.rows(self._state, list(self._state.records))
         if partition is None:
-            for subject in self._all():
+            for subject in subjects_of(self._conn, self._study, self._state.id, self._definition.events, self._size):
                 yield str(subject.id), definition.rows(subject, list(subject.records))
         elif partition != STUDY_PARTITION:
             subject = self._one(UUID(partition))
@@ -314,18 +307,3 @@ class _Fold:
         for event in aggregates_below(self._conn, self._study, {subject_id: 0}, self._size):
             fold_one(subject, event)
         return subject
-
-    def _all(self) -> Iterable[Subject]:
-        """Every subject, folded from the events that the definition reads and the acts upon them."""
-        names = [model.__name__ for model in CATALOGUE if self._definition.reads(model.__name__)]
-        subjects: dict[UUID, Subject] = {}
-        for event in events_of_topics(self._conn, self._study, topics_of(ACTS | set(names)), self._size):
-            if event.originator == self._state.id:
-                continue
-            subject = subjects.get(event.originator)
-            if subject is None:
-                made = new_aggregate(event.originator, self._state.id)
-                assert isinstance(made, Subject)
-                subject = subjects[event.originator] = made
-            fold_one(subject, event, whole=False)
-        return subjects.values()

@@ -12,6 +12,7 @@ from uuid import UUID
 from ledger.domain import findings as finding_rules
 from ledger.domain.aggregate import Subject
 from ledger.domain.context import ROSTER_EVENTS, Roster
+from ledger.domain.participation import number
 from ledger.domain.refusals import Finding
 from projections.engine.errors import ReadingMalformed, RecordNotFound, SubjectNotFound
 from projections.engine.reading import Reader
@@ -24,6 +25,9 @@ from projections.subjects import Line, line, subject_of
 
 MAX_LIMIT = 1_000
 """Lines of one page of the list."""
+
+NUMBERING = frozenset({"SubjectScreened", "SubjectRescreened"})
+"""Events that give a subject its number."""
 
 _ORDER = ("name", "partition")
 _SEPARATOR = "\n"  # stands in no subject number
@@ -131,9 +135,8 @@ def findings(reader: Reader) -> dict[str, Any]:
     seats = {label: place for place, label in enumerate(reader.seats, start=1)}
     listed = []
     for label, one in people.items():
-        number = line(one).number
         for finding in finding_rules.of_subject(reader.study, one, seats.get(label)):
-            listed.append({**_finding(finding), "number": number})
+            listed.append({**_finding(finding), "number": number(one)})
     for finding in finding_rules.study_findings(reader.study, _roster(people.values()), people.get):
         listed.append({**_finding(finding), "number": None})
     return {"findings": listed, "cut": reader.cut()}
@@ -152,10 +155,16 @@ def _partition(reader: Reader, subject: str) -> str:
     try:
         return str(UUID(subject))
     except ValueError:
-        found = reader.rows.select("subjects", Asked((Where("number", "=", subject),), ("partition",), limit=1))
-    if not found:
-        raise SubjectNotFound(f"no subject has the number {subject!r} at size {reader.size}")
-    return str(found[0].partition)
+        pass
+    for row in reader.newest.select("subjects", Asked((Where("number", "=", subject),), ("partition",))):
+        mine = (Where("partition", "=", row.partition), Where("number", "=", subject))
+        if reader.rows is reader.newest or reader.rows.select("subjects", Asked(mine)):
+            return str(row.partition)
+    if reader.rows is not reader.newest:  # a number that is no longer in use
+        for one in reader.subjects_from(NUMBERING):
+            if number(one) == subject:
+                return str(one.id)
+    raise SubjectNotFound(f"no subject has the number {subject!r} at size {reader.size}")
 
 
 def _everybody(reader: Reader) -> list[Subject]:

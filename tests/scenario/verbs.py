@@ -15,6 +15,7 @@ from api.client.signing import Actor
 if TYPE_CHECKING:
     from tests.scenario import cast
     from tests.scenario.clock import Clock
+    from tests.scenario.doors import Door
     from tests.scenario.simulator import Plan, Subject, Told
 
 EXPIRY = timedelta(days=365)
@@ -25,6 +26,7 @@ class _Trial:
 
     plan: Plan
     clock: Clock
+    door: Door
     cast: cast.Cast
     units: int
     record: Callable[..., Told]
@@ -245,6 +247,7 @@ class CorrectionVerbs(_Trial):
     def reverse(self, told: Told, reason: str = "decided on wrong data", **more: Any) -> Told:
         """A decision stands no longer."""
         by = more.pop("by", None) or self._signer(told)
+        more.setdefault("cut", self.door.cut())
         return self._act("DecisionReversed", told, {"reverses": told.target}, by=by, reason=reason, **more)
 
     def countersign(self, told: Told, by: Actor, **more: Any) -> Told:

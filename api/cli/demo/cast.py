@@ -22,9 +22,7 @@ TITLE = (
 SITE = "TIANJIN"
 ZONE = "Asia/Shanghai"
 
-ACCOUNTABILITY = (
-    "I accept that my electronic signature in this synthetic study is as binding as my handwritten one."
-)
+ACCOUNTABILITY = "I accept that my electronic signature in this synthetic study is as binding as my handwritten one."
 MEANINGS = ["authorship", "review", "approval", "responsibility"]
 
 
@@ -182,9 +180,7 @@ def accept_and_train(play: Play, cast: Cast) -> None:
         about = f"actor/{part.id}"
         if part.role == "system":
             continue
-        play.record(
-            getattr(cast, name), "AccountabilityAccepted", about, statement=ACCOUNTABILITY, version="1"
-        )
+        play.record(getattr(cast, name), "AccountabilityAccepted", about, statement=ACCOUNTABILITY, version="1")
         if part.at_site:
             trainer = cast.registrar if name == "pi" else cast.pi
             play.record(

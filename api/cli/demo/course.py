@@ -69,4 +69,3 @@ def run_course(
         play.follow(line)
     play.run()
     return Course(play.recorded, tuple(play.refusals), stage.cases, stage)
-

@@ -44,9 +44,7 @@ def late_entries(stage: Stage) -> Line:
     reason = "Paper record of the visit during the spring festival was entered on return"
     made = stamp(at(first, "09:40", days=7 * 8))
     items = {"bleeding": False, "score": 0}
-    case.record(
-        doctor, "AssessmentRecorded", instrument="bleeding", items=items, occurred_at=made, late_reason=reason
-    )
+    case.record(doctor, "AssessmentRecorded", instrument="bleeding", items=items, occurred_at=made, late_reason=reason)
     first = _patient("SYN-021").first_infusion
     yield at(first, "17:00", days=7 * 12 + 21)
     made = stamp(at(first, "09:40", days=7 * 12))
@@ -311,4 +309,3 @@ def sign_off(stage: Stage) -> None:
             records=records,
         )
         stage.play.gather(sent)
-

@@ -1,10 +1,10 @@
 """How the simulation acts: story lines that take turns by simulated time, and one line to the ledger.
 
- - Story lines are generators: what stands between two yields happens at the moment last yielded. All lines
-   advance together in the order of their moments, so that what is recorded is recorded in order of time.
- - Facts and governance gather and go in one request. A decision goes alone, on the cut that everything before
-   it made; so does a statement that the ledger is expected to refuse.
- - An unexpected answer ends the play: a course that is not told as written is not told at all.
+- Story lines are generators: what stands between two yields happens at the moment last yielded. All lines
+  advance together in the order of their moments, so that what is recorded is recorded in order of time.
+- Facts and governance gather and go in one request. A decision goes alone, on the cut that everything before
+  it made; so does a statement that the ledger is expected to refuse.
+- An unexpected answer ends the play: a course that is not told as written is not told at all.
 """
 
 from __future__ import annotations

@@ -120,8 +120,10 @@ def adverse_events(stage: Stage, case: Case, patient: Patient) -> Line:
     """All events of a subject, each from its report to its end."""
     for event in sorted(EVENTS.get(patient.number, ()), key=lambda e: (e.day + e.reported_after, e.clock)):
         begun = at(patient.first_infusion, event.clock, days=event.day)
-        entered = begun + timedelta(hours=1) if not event.reported_after else at(
-            begun.date(), "10:00", days=event.reported_after
+        entered = (
+            begun + timedelta(hours=1)
+            if not event.reported_after
+            else at(begun.date(), "10:00", days=event.reported_after)
         )
         yield entered
         report = report_event(stage, case, patient, event)

@@ -136,9 +136,7 @@ def _earlier_treatment(case: Case, nurse: Actor, day: date, found: Findings) -> 
     else:
         _absent(case, nurse, "rituximab")
     if found.splenectomy:
-        case.record(
-            nurse, "ProcedureRecorded", name="splenectomy", date=f"{year}-06-12", outcome="relapse"
-        )
+        case.record(nurse, "ProcedureRecorded", name="splenectomy", date=f"{year}-06-12", outcome="relapse")
     else:
         _absent(case, nurse, "splenectomy")
 

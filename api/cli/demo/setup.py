@@ -140,9 +140,7 @@ def adopt_protocol(stage: Stage, version: str, reason: str) -> None:
 
 def activate_protocol(stage: Stage, version: str, approval: str) -> None:
     """A version comes into force at the site."""
-    stage.play.record(
-        stage.cast.sponsor, "ProtocolActivatedAtSite", f"site/{SITE}", version=version, approval=approval
-    )
+    stage.play.record(stage.cast.sponsor, "ProtocolActivatedAtSite", f"site/{SITE}", version=version, approval=approval)
 
 
 def approve(stage: Stage, approval: str, concerns: str, day: date) -> None:

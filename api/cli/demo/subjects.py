@@ -138,9 +138,7 @@ SCREEN_FAILURES = (
     ScreenFailure(
         "SYN-003", "male", date(1967, 2, 3), date(2020, 1, 20), "E07", "ALT above 1.2 times the upper limit", alt="61"
     ),
-    ScreenFailure(
-        "SYN-006", "female", date(1981, 6, 29), date(2020, 5, 25), "E04", "HBsAg positive", hbsag="positive"
-    ),
+    ScreenFailure("SYN-006", "female", date(1981, 6, 29), date(2020, 5, 25), "E04", "HBsAg positive", hbsag="positive"),
     ScreenFailure("SYN-012", "male", date(1960, 1, 30), date(2021, 3, 29), "I01", "61 years old at consent"),
     ScreenFailure(
         "SYN-018", "female", date(1988, 11, 20), date(2022, 1, 10), "I07", "platelets not below 30", platelets="41"

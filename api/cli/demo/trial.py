@@ -108,9 +108,7 @@ def review_of_a(stage: Stage) -> Line:
         **conclusion,
     )
     review(stage, "A", **conclusion)
-    play.attempt(
-        "COHORT-6", "to open the third group before group B", cast.pi, "CohortOpened", "cohort/C", site=SITE
-    )
+    play.attempt("COHORT-6", "to open the third group before group B", cast.pi, "CohortOpened", "cohort/C", site=SITE)
 
 
 def toxicity_and_amendment(stage: Stage) -> Line:
@@ -241,9 +239,7 @@ def _follow(stage: Stage, case: Case, patient: Patient) -> None:
 def screen_failure(stage: Stage, person: ScreenFailure) -> Line:
     """Somebody who is screened and may not take part: the ledger says so too, where it is tried."""
     case, doctor = stage.case(person.number), stage.cast.pi
-    found = Findings(
-        person.sex, person.born, "65.0", person.platelets, alt=person.alt, hbsag=person.hbsag
-    )
+    found = Findings(person.sex, person.born, "65.0", person.platelets, alt=person.alt, hbsag=person.hbsag)
     yield from screening.screen(stage, case, person.screened, found)
     yield at(person.screened, "11:30", days=3)
     screening.assess(stage, case, doctor)

@@ -93,9 +93,7 @@ def test_the_event_before_the_first_infusion_is_not_treatment_emergent(played: P
 
 
 def test_a_count_corrected_on_the_way_took_a_responder_away(played: Played) -> None:
-    corrections = [
-        line for line in rows(played, event="EntryCorrected") if "counted again" in (line["reason"] or "")
-    ]
+    corrections = [line for line in rows(played, event="EntryCorrected") if "counted again" in (line["reason"] or "")]
     index = corrections[0]["index"]
     before = responders(played.client.get("outcomes", as_of=index))
     after = responders(played.client.get("outcomes", as_of=index + 1))

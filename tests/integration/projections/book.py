@@ -15,13 +15,14 @@ from uuid import UUID, uuid5
 
 from ledger.domain.aggregate import aggregate_id, study_aggregate_id
 from ledger.domain.catalogue import CATALOGUE
+from ledger.merkle.tiles import HashTiles
 from ledger.merkle.tree import Frontier, entry_leaf_hash
 from ledger.signing.encoding import b64url
 from ledger.signing.keys import SigningKey
 from ledger.signing.statement import Statement, make, parse
 from ledger.store.database import Database
-from ledger.store.evidence import insert_checkpoint
-from ledger.store.rows import CheckpointRow, EventRow, Head
+from ledger.store.evidence import insert_checkpoint, insert_tiles
+from ledger.store.rows import CheckpointRow, EventRow, Head, TileRow
 from ledger.store.statements import begin_append, create_study, finish_append
 
 NAMESPACE = UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
@@ -63,6 +64,10 @@ class Book:
         self.own = study_aggregate_id(self.origin)
         self.key = SigningKey.from_seed(hashlib.sha256(self.study.encode()).digest())
         self._frontier = Frontier()
+        self._full: dict[tuple[int, int], bytes] = {}
+        self._tiles = HashTiles(
+            lambda level, n: self._full[level, n], lambda start, end: [row.leaf_hash for row in self.rows[start:end]]
+        )
         self._versions: dict[UUID, int] = {}
         self._waiting: list[EventRow] = []
         with self.database.connection() as conn:
@@ -171,12 +176,15 @@ class Book:
         """Commit what waits, under a checkpoint; returns the size."""
         if not self._waiting:
             return self.size
+        tiles = [TileRow(*tile[:3]) for tile in self._tiles.completed(self._frontier.size, self.size)]
+        self._full |= {(tile.level, tile.n): tile.hashes for tile in tiles}
         with self.database.connection() as conn:
             begin_append(conn, self.study, [])
             self._frontier = self._frontier.extend(row.leaf_hash for row in self._waiting)
             root = self._frontier.root()
             last = self.rows[-1].recorded_at
             finish_append(conn, self.study, self._waiting, Head(self.size, b"".join(self._frontier.peaks), root, last))
+            insert_tiles(conn, self.study, tiles)
             insert_checkpoint(conn, self.study, CheckpointRow(self.size, root, f"{self.origin}\n", self.now))
         self._waiting = []
         return self.size

@@ -215,6 +215,22 @@ def test_a_subject_is_found_by_uuid_and_by_number_and_not_otherwise(book: Book, 
             patient.history(reader, "P-01", book.statements[4].jti)
 
 
+def test_as_of_a_size_a_subject_is_found_by_the_number_it_had_then(book: Book, follow: Follow, read: Read) -> None:
+    write(book)
+    follow()
+    renumbered = next(
+        i for i, s in enumerate(book.statements) if s.event == "EntryCorrected" and s.content["value"] == "P-01"
+    )
+    with read("patient", as_of=renumbered) as reader:
+        assert patient.subject(reader, "P-1")["subject"]["id"] == subject_id(1)
+        with pytest.raises(SubjectNotFound):
+            patient.subject(reader, "P-01")
+    with read("patient", as_of=renumbered + 1) as reader:
+        assert patient.subject(reader, "P-01")["subject"]["id"] == subject_id(1)
+        with pytest.raises(SubjectNotFound):
+            patient.subject(reader, "P-1")
+
+
 def test_a_decision_whose_basis_changed_shows_what_changed(trial: Simulator) -> None:
     trial.open_cohort("LOW")
     ada = trial.subject("001")

@@ -15,9 +15,7 @@ ADA = UUID("00000000-0000-4000-8000-00000000ada0")
 BEN = UUID("00000000-0000-4000-8000-00000000be00")
 
 
-def event(
-    idx: int, *, subject: UUID = ADA, version: int | None = None, topic: str = "VisitRecorded/1"
-) -> EventRow:
+def event(idx: int, *, subject: UUID = ADA, version: int | None = None, topic: str = "VisitRecorded/1") -> EventRow:
     """The event at an index; its time grows with it."""
     return EventRow(
         idx=idx,

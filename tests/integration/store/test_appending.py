@@ -193,9 +193,7 @@ def test_writers_of_one_study_take_turns_and_leave_no_gap(database: Database) ->
         thread.join()
     with database.connection() as connection:
         assert statements.read_head(connection, STUDY).size == 160
-        assert [row.idx for row in statements.select_events(connection, STUDY, 0, 999, 999)] == list(
-            range(160)
-        )
+        assert [row.idx for row in statements.select_events(connection, STUDY, 0, 999, 999)] == list(range(160))
 
 
 def test_a_writer_that_waits_too_long_for_the_head_is_told_so(database: Database, app: Conn) -> None:

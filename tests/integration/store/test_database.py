@@ -52,10 +52,7 @@ def test_a_broken_url_is_refused_without_being_shown() -> None:
 def test_a_url_keeps_the_options_that_it_has(ledger_database: DatabaseUrls) -> None:
     url = make_conninfo(ledger_database.app, options="-c work_mem=5MB")
     with Database(url, statement_timeout_s=7) as database, database.connection() as connection:
-        shown = [
-            connection.execute(f"SHOW {name}").fetchone()
-            for name in ("work_mem", "statement_timeout", "role")
-        ]
+        shown = [connection.execute(f"SHOW {name}").fetchone() for name in ("work_mem", "statement_timeout", "role")]
     assert shown == [("5MB",), ("7s",), ("ledger_app",)]
 
 
@@ -120,9 +117,7 @@ def test_when_every_connection_is_taken_the_next_is_told_to_come_again(ledger_da
             assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_connections_that_were_cut_are_replaced_before_anybody_notices(
-    database: Database, admin: Conn
-) -> None:
+def test_connections_that_were_cut_are_replaced_before_anybody_notices(database: Database, admin: Conn) -> None:
     with database.connection() as connection:
         cut = connection.info.backend_pid
     admin.execute("SELECT pg_terminate_backend(%s, 5000)", [cut])
@@ -148,9 +143,7 @@ def test_a_listener_hears_the_greatest_size_and_survives_a_cut(database: Databas
         connection.execute("COMMIT")
     assert listener.wait(5) == {STUDY: 7, "OTHER-1": 9}
 
-    admin.execute(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query = 'LISTEN ledger'"
-    )
+    admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query = 'LISTEN ledger'")
     with pytest.raises(DatabaseUnavailable):
         listener.wait(5)
     assert listener.wait(0) == {}

@@ -89,9 +89,7 @@ def test_a_full_disk_is_told_loses_nothing_and_passes(small_volume: Path, server
         assert append_large(database) == acknowledged + 100
 
 
-def test_a_crash_for_want_of_room_is_over_when_there_is_room(
-    small_volume: Path, server: EmbeddedPostgres
-) -> None:
+def test_a_crash_for_want_of_room_is_over_when_there_is_room(small_volume: Path, server: EmbeddedPostgres) -> None:
     urls = server.start()
     with Database(urls.app) as database:
         acknowledged = append_large(database)

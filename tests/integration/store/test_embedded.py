@@ -157,9 +157,7 @@ def test_it_keeps_to_itself(new_server: EmbeddedPostgres, embedded_home: Path) -
     assert len(words) == 3
     told_to_others = [(folder / "postgres.log").read_text(), repr(urls)]
     if sys.platform == "linux":
-        told_to_others += [
-            Path(f"/proc/{new_server.pid}/{part}").read_text() for part in ("cmdline", "environ")
-        ]
+        told_to_others += [Path(f"/proc/{new_server.pid}/{part}").read_text() for part in ("cmdline", "environ")]
     assert not [word for word in words for text in told_to_others if word in text]
 
 
@@ -251,9 +249,7 @@ def test_lost_passwords_are_not_replaced_in_silence(server: EmbeddedPostgres, em
     server.start()
 
 
-def test_a_server_that_cannot_start_says_why_and_leaves_nothing(
-    server: EmbeddedPostgres, embedded_home: Path
-) -> None:
+def test_a_server_that_cannot_start_says_why_and_leaves_nothing(server: EmbeddedPostgres, embedded_home: Path) -> None:
     server.start()
     server.stop()
     control = embedded_home / "postgres" / "data" / "global" / "pg_control"
@@ -517,9 +513,7 @@ def test_a_temporary_folder_that_somebody_else_made_is_not_believed(
 
 
 @as_root
-def test_a_folder_that_belongs_to_somebody_else_is_refused(
-    new_server: EmbeddedPostgres, embedded_home: Path
-) -> None:
+def test_a_folder_that_belongs_to_somebody_else_is_refused(new_server: EmbeddedPostgres, embedded_home: Path) -> None:
     (embedded_home / "postgres").mkdir(parents=True)
     os.chown(embedded_home / "postgres", 12345, 12345)
     with pytest.raises(DatabaseMisconfigured, match="another user"):
@@ -529,9 +523,7 @@ def test_a_folder_that_belongs_to_somebody_else_is_refused(
 @as_root
 def test_two_users_of_the_machine_do_not_meet(server: EmbeddedPostgres) -> None:
     account = next((one for name in ACCOUNTS[1:] if (one := account_named(name))), None)
-    python = next(
-        (one for one in (sys.executable, "/usr/bin/python3") if account and can_run(one, account)), None
-    )
+    python = next((one for one in (sys.executable, "/usr/bin/python3") if account and can_run(one, account)), None)
     if account is None or python is None or not reachable(REPOSITORY, account):
         pytest.skip("another user cannot run this installation")
     site = Path(psycopg.__file__).parents[1]

@@ -103,9 +103,7 @@ def test_a_database_from_a_newer_release_is_refused(ledger_database: DatabaseUrl
         Database(ledger_database.app).open()
 
 
-def test_a_server_that_was_not_migrated_is_refused(
-    ledger_database: DatabaseUrls, empty_database: DatabaseUrls
-) -> None:
+def test_a_server_that_was_not_migrated_is_refused(ledger_database: DatabaseUrls, empty_database: DatabaseUrls) -> None:
     with psycopg.connect(ledger_database.admin, autocommit=True) as admin:
         admin.execute("DELETE FROM migrations.applied WHERE name = %s", [NAMES[-1]])
     with pytest.raises(SchemaOlderThanCode, match=NAMES[-1]):
@@ -126,9 +124,7 @@ def test_a_failed_migration_leaves_nothing_behind(empty_database: DatabaseUrls) 
         admin.execute("CREATE SCHEMA projection")  # in the way of the last migration
         with pytest.raises(psycopg.errors.DuplicateSchema):
             migrate(empty_database.admin)
-        assert admin.execute(
-            "SELECT to_regclass('ledger.events'), to_regclass('migrations.applied')"
-        ).fetchone() == (
+        assert admin.execute("SELECT to_regclass('ledger.events'), to_regclass('migrations.applied')").fetchone() == (
             None,
             None,
         )
@@ -154,9 +150,7 @@ def test_an_administrator_need_not_be_a_superuser(server: str, request: pytest.F
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(superuser_url, autocommit=True) as superuser:
         logins = _make_logins(superuser, name)
-        urls = {
-            login: make_conninfo(superuser_url, dbname=name, user=login, password=name) for login in logins
-        }
+        urls = {login: make_conninfo(superuser_url, dbname=name, user=login, password=name) for login in logins}
         admin, app, projector = logins
         try:
             superuser.execute(_sql("CREATE DATABASE {} OWNER {}", name, admin))

@@ -169,9 +169,7 @@ FORBIDDEN_TO_A_SUPERUSER = [
 
 @pytest.mark.parametrize("replication_role", ["origin", "replica"])
 @pytest.mark.parametrize("statement", FORBIDDEN_TO_A_SUPERUSER)
-def test_the_triggers_refuse_even_a_superuser(
-    admin_role: Conn, statement: str, replication_role: str
-) -> None:
+def test_the_triggers_refuse_even_a_superuser(admin_role: Conn, statement: str, replication_role: str) -> None:
     admin_role.execute("SELECT set_config('session_replication_role', %s, false)", [replication_role])
     with pytest.raises(psycopg.errors.RestrictViolation, match="LEDGER-"):
         admin_role.execute(statement)
@@ -216,9 +214,7 @@ def test_a_search_path_full_of_traps_does_not_mislead_the_privileged_functions(a
     append(app, [event(0)])
     app.execute("CREATE TEMPORARY TABLE studies (study_id text, origin text)")
     app.execute("CREATE TEMPORARY TABLE events (study_id text, idx bigint, disclosures text[])")
-    app.execute(
-        "CREATE FUNCTION pg_temp.sha256(text) RETURNS bytea LANGUAGE sql AS $$ SELECT 'trap'::bytea $$"
-    )
+    app.execute("CREATE FUNCTION pg_temp.sha256(text) RETURNS bytea LANGUAGE sql AS $$ SELECT 'trap'::bytea $$")
     app.execute("SET search_path = pg_temp, ledger, pg_catalog")
     assert statements.create_study(app, "OTHER-1", "ledger.example/study/OTHER-1")
     assert statements.redact(app, STUDY, 0, []) == 3
@@ -246,9 +242,7 @@ def test_the_doctor_finds_a_sound_database_sound(database: Database, ledger_data
     assert check(ledger_database.app) == []
 
 
-def test_the_doctor_names_a_login_that_could_do_more(
-    database: Database, ledger_database: DatabaseUrls
-) -> None:
+def test_the_doctor_names_a_login_that_could_do_more(database: Database, ledger_database: DatabaseUrls) -> None:
     causes = [problem.cause for problem in check(ledger_database.admin)]
     assert causes == ["ledger_admin is a superuser"]
 
@@ -265,16 +259,12 @@ def test_the_doctor_sees_rights_that_were_added_and_fences_that_were_lowered(
     assert found == {
         "The server can add to the ledger and read it.": "it lacks INSERT on tiles",
         "Nobody can change or delete what is recorded.": "the login may UPDATE checkpoints, DELETE events",
-        "The triggers that refuse every change are on.": (
-            f"missing or switched off on events_{STUDY}, heads"
-        ),
+        "The triggers that refuse every change are on.": (f"missing or switched off on events_{STUDY}, heads"),
     }
 
 
 def test_the_doctor_says_what_an_empty_database_lacks(embedded_server: DatabaseUrls) -> None:
-    causes = " ".join(
-        problem.cause for problem in check(make_conninfo(embedded_server.app, dbname="postgres"))
-    )
+    causes = " ".join(problem.cause for problem in check(make_conninfo(embedded_server.app, dbname="postgres")))
     assert "migrations" in causes
 
 
@@ -310,7 +300,8 @@ def guarded(embedded_server: DatabaseUrls) -> object:
             append(connection, [event(0)])
             connection.execute(
                 f"""INSERT INTO ledger.checkpoints VALUES ('{STUDY}', 1, sha256(''), 'note', now());
-                INSERT INTO ledger.tiles VALUES ('{STUDY}', 0, 0, decode(repeat('00', 8192), 'hex'), decode(repeat('00', 32), 'hex'));
+                INSERT INTO ledger.tiles VALUES ('{STUDY}', 0, 0, decode(repeat('00', 8192), 'hex'),
+                    sha256(''));
                 INSERT INTO ledger.cosignatures VALUES ('{STUDY}', 1, 'w', 'line', now());
                 INSERT INTO ledger.refusals (study_id, at, rule, status, because, statement, digest)
                     VALUES ('{STUDY}', now(), 'R', 403, '{{}}', '', sha256(''));

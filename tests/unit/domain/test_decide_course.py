@@ -242,6 +242,7 @@ class Course(RuleBasedStateMachine):
         expected = self.general(person)
         expected |= {person.consent} if person.consent else set()
         expected |= set() if person.cohort else {"INFUSION-1"}
+        expected |= set() if person.eligible else {"ENROL-1"}
         expected |= {"INFUSION-2"} if number > 2 else set()
         if person.doses:
             days = (self.trial.now.date() - person.doses[-1].date()).days

@@ -275,7 +275,10 @@ CASES = (
 )
 
 
-@pytest.mark.parametrize(("criterion", "sentence", "change", "expected"), CASES, ids=[f"{name}-{sentence[:60]}" for name, sentence, *_ in CASES])
+NAMES = [f"{name}-{sentence[:60]}" for name, sentence, *_ in CASES]
+
+
+@pytest.mark.parametrize(("criterion", "sentence", "change", "expected"), CASES, ids=NAMES)
 def test_a_criterion_at_its_boundary(
     resolve: Any, patient: Any, criterion: str, sentence: str, change: Change, expected: VerdictValue
 ) -> None:
