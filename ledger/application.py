@@ -23,8 +23,10 @@ from ledger.domain.aggregate import study_aggregate_id
 from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.genesis import GenesisTerms, NotOpened, decide_genesis
 from ledger.domain.refusals import Refusal
+from ledger.domain.study import protocol_file
 from ledger.home import Home
 from ledger.merkle.log_keys import LogKeys, derive
+from ledger.protocol import BrokenProtocol
 from ledger.receipts import Receipts
 from ledger.settings import Settings, SettingsError
 from ledger.signer import LogSigner, SignerAlarm
@@ -288,6 +290,9 @@ class Ledger:
                 verify(statement, key)
             except BadSignature as wrong:
                 raise SignatureWrong(str(wrong)) from None
+            if statement.event == "ProtocolAdopted":
+                with suppress(BrokenProtocol):
+                    protocol_file(statement.content["file"])  # read here, and not while the head is locked
         return writer, statement, key is not None
 
     @staticmethod
@@ -405,15 +410,21 @@ class Ledger:
         return newest
 
     def entries(
-        self, study: str, after: int, limit: int, events: Sequence[str] = (), subject: UUID | None = None
+        self,
+        study: str,
+        after: int,
+        limit: int,
+        events: Sequence[str] = (),
+        subject: UUID | None = None,
+        as_of: int | None = None,
     ) -> tuple[list[EventRow], CheckpointRow]:
-        """Entries with index >= `after` under the newest checkpoint, in order, and that checkpoint."""
+        """Entries with index >= `after` under the newest checkpoint, in order, and that checkpoint; with `as_of`
+        those of the first so many."""
         topics = [f"{event}/{v}" for event in events for v in range(1, CATALOGUE[event].v + 1)] or None
         with self.database.snapshot() as connection:
             newest = self.checkpoint(connection, study)
-            rows = statements.select_events(
-                connection, study, after, newest.size, min(limit, MAX_PAGE), topics, subject
-            )
+            stop = newest.size if as_of is None else min(as_of, newest.size)
+            rows = statements.select_events(connection, study, after, stop, min(limit, MAX_PAGE), topics, subject)
             return rows, newest
 
     def entry(self, study: str, index: int) -> Entry:

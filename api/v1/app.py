@@ -22,11 +22,11 @@ from api.v1 import problems
 from api.v1.appending import Appending
 from api.v1.described import describe
 from api.v1.home import home_page
-from api.v1.reading import answered, log_router, tile_router
+from api.v1.reading import answered, first_alarm, log_router, tile_router
 from api.v1.views import view_router
 from ledger.application import Ledger
 from ledger.domain.refusals import Refusal
-from ledger.store import statements
+from ledger.store import evidence, statements
 from ledger.store.errors import StoreError
 
 VERSION = "0.1.0"
@@ -84,7 +84,7 @@ def _operations(app: FastAPI, ledger: Ledger) -> None:
     size = Gauge("ledger_size", "Entries committed", ["study"], registry=registry)
     signed = Gauge("ledger_signed_size", "Entries under a checkpoint", ["study"], registry=registry)
     queued = Gauge("ledger_pooled", "Statements pooled in this process", ["study"], registry=registry)
-    alarmed = Gauge("ledger_signer_alarm", "1 while the signer refuses to sign", ["study"], registry=registry)
+    alarmed = Gauge("ledger_signer_alarm", "1 while an alarm about the log stands", ["study"], registry=registry)
 
     @app.get("/", include_in_schema=False)
     def home() -> HTMLResponse:
@@ -103,7 +103,7 @@ def _operations(app: FastAPI, ledger: Ledger) -> None:
 
     @app.get("/health/ledger", tags=["operation"])
     def state() -> Response:
-        """Per study: committed and signed size, what waits, whether the signer raised an alarm."""
+        """Per study: committed and signed size, what waits, whether an alarm stands."""
         found = {study: _state(ledger, study) for study in ledger.studies()}
         healthy = not any(one["alarm"] for one in found.values())
         return answered({"status": "good" if healthy else "alarm", "studies": found}, None, 200 if healthy else 503)
@@ -123,11 +123,10 @@ def _state(ledger: Ledger, study: str) -> dict[str, Any]:
     writer = ledger.writer(study)
     with ledger.database.connection() as connection:
         committed = statements.read_head(connection, study).size
-        newest = ledger.checkpoint(connection, study) if committed else None
-    alarm = writer.alarm
+        newest = evidence.latest_checkpoint(connection, study)
     return {
         "pooled": writer.queued,
         "committed": committed,
         "checkpointed": newest.size if newest else 0,
-        "alarm": None if alarm is None else {"because": alarm.because, "remedy": alarm.remedy},
+        "alarm": first_alarm(writer),
     }

@@ -11,7 +11,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -32,10 +32,10 @@ from ledger.writer import Answer, NotRecorded, Outcome, StudyWriter, Submission
 
 log = structlog.get_logger("api.appending")
 
-IN_FLIGHT = 1_000
-"""Lines of one NDJSON request that are on their way at once."""
-MAX_ANSWERS_HELD = 20_000
-"""Answers kept while the sender is still sending: many clients read only when they have sent all."""
+IN_FLIGHT, IN_FLIGHT_BYTES = 1_000, 16_000_000
+"""Lines of one NDJSON request that are on their way at once, and their bytes."""
+MAX_HELD_BYTES = 16_000_000
+"""Answers kept while the sender is still sending, some 40,000: many clients read only when they have sent all."""
 MAX_LINE = STATEMENT_LIMIT + 1_024
 """Bytes of one NDJSON line: a statement as a JSON string."""
 CHUNK = 64
@@ -85,20 +85,29 @@ class Appending:
         outcome = await self._one(study, text, dry)
         if isinstance(outcome, Refusal):
             if not dry:
-                self._keep(study, text, outcome)
+                await self._keep(study, text, outcome)
             raise outcome
         return _answered(outcome, dry)
 
     async def _one(self, study: str, text: bytes, dry: bool) -> Outcome:
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Outcome] = loop.create_future()
-        self._workers.submit(self._queue, study, [(text, answered)], dry, True)
+        self._workers.submit(self._queue, study, text, answered, dry)
         return await asyncio.shield(answered)
 
-    def _queue(
+    def _queue(self, study: str, text: bytes, answered: asyncio.Future[Outcome], dry: bool) -> None:
+        """Prepare one statement and queue it; runs in a worker. One that finds the queue full comes back later."""
+        writer, ready = self._prepare(study, [(text, answered)], dry, True)
+        try:
+            if writer is not None:
+                writer.submit(ready)
+        except Refusal as busy:
+            ready[0].done(busy)
+
+    def _prepare(
         self, study: str, chunk: Sequence[tuple[bytes | str, asyncio.Future[Outcome]]], dry: bool, receipt: bool
-    ) -> None:
-        """Prepare statements and queue them in order; runs in a worker. Each future gets its outcome."""
+    ) -> tuple[StudyWriter | None, list[Submission]]:
+        """What of these statements can be queued, in order; the others' futures get their outcome. In a worker."""
         ready: list[Submission] = []
         writer: StudyWriter | None = None
         for text, future in chunk:
@@ -113,13 +122,12 @@ class Appending:
             except Exception as error:
                 log.exception("prepare-fault", study=study)
                 deliver(_fault(error))
-        if writer is not None:
-            self._submit(writer, ready, patient=not receipt)
+        return (writer if ready else None), ready
 
     @staticmethod
-    def _submit(writer: StudyWriter, ready: list[Submission], patient: bool) -> None:
-        """Queue them; lines of a bulk request wait for room in the queue, a single statement is told to come back."""
-        deadline = time.monotonic() + (PATIENCE_SECONDS if patient else 0.0)
+    async def _submit(writer: StudyWriter, ready: list[Submission]) -> None:
+        """Queue the lines of a bulk request; they wait for room in the queue, and no worker waits with them."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 return writer.submit(ready)
@@ -128,51 +136,57 @@ class Appending:
                     for submission in ready:
                         submission.done(busy)
                     return None
-                time.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS)
 
-    def _keep(self, study: str, text: bytes | str, refusal: Refusal) -> None:
-        self._keepers.submit(self._ledger.keep_refusal, study, text, refusal)
+    async def _keep(self, study: str, text: bytes | str, refusal: Refusal) -> None:
+        """Put it on the refusal list before it is answered: nothing is lost, and nothing piles up here."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._keepers, self._ledger.keep_refusal, study, text, refusal)
 
     async def _lines(self, request: Request, study: str, dry: bool) -> AsyncIterator[bytes]:
         """Answers in the order of the lines; held back while the sender still sends, up to a limit."""
         loop = asyncio.get_running_loop()
-        waiting: deque[tuple[bytes | str, asyncio.Future[Outcome]]] = deque()
+        waiting: deque[tuple[bytes | str, asyncio.Future[Outcome], int]] = deque()
+        in_flight = held_bytes = 0
         held: list[bytes] = []
-        answer = self._answer_line(request, study, dry)
         async for lines in _split(request):
             chunk = []
             for line in lines:
                 future: asyncio.Future[Outcome] = loop.create_future()
+                in_flight += len(line)
                 try:
                     chunk.append((_statement_of(line), future))
-                    waiting.append(chunk[-1])
+                    waiting.append((*chunk[-1], len(line)))
                 except Refusal as refusal:
-                    waiting.append((line, future))
+                    waiting.append((line, future, len(line)))
                     future.set_result(refusal)
             # One worker at a time prepares this request's lines, so that they are queued in their order.
-            await loop.run_in_executor(self._workers, self._queue, study, chunk, dry, False)
-            while waiting and (waiting[0][1].done() or len(waiting) >= IN_FLIGHT):
-                text, future = waiting.popleft()
-                held.append(answer(await future, text))
-            if len(held) >= MAX_ANSWERS_HELD:
+            writer, ready = await loop.run_in_executor(self._workers, self._prepare, study, chunk, dry, False)
+            if writer is not None:
+                await self._submit(writer, ready)
+            crowded = len(waiting) >= IN_FLIGHT or in_flight >= IN_FLIGHT_BYTES
+            while waiting and (waiting[0][1].done() or crowded):
+                text, future, weight = waiting.popleft()
+                in_flight -= weight
+                held.append(await self._line(request, study, text, await future, dry))
+                held_bytes += len(held[-1])
+                crowded = len(waiting) >= IN_FLIGHT or in_flight >= IN_FLIGHT_BYTES
+            if held_bytes >= MAX_HELD_BYTES:
                 yield b"".join(held)
                 held.clear()
+                held_bytes = 0
         while waiting:
-            text, future = waiting.popleft()
-            held.append(answer(await future, text))
+            text, future, _ = waiting.popleft()
+            held.append(await self._line(request, study, text, await future, dry))
         yield b"".join(held)
 
-    def _answer_line(self, request: Request, study: str, dry: bool) -> Callable[[Outcome, bytes | str], bytes]:
-        identity = request_id(request)
-
-        def line(outcome: Outcome, text: bytes | str) -> bytes:
-            if isinstance(outcome, Refusal):
-                if not dry:
-                    self._keep(study, text, outcome)
-                return msgspec.json.encode(problem_of(outcome, identity)) + b"\n"
+    async def _line(self, request: Request, study: str, text: bytes | str, outcome: Outcome, dry: bool) -> bytes:
+        """The answer to one line; a refused one is on the refusal list by then."""
+        if not isinstance(outcome, Refusal):
             return msgspec.json.encode(_facts(outcome, dry)) + b"\n"
-
-        return line
+        if not dry:
+            await self._keep(study, text, outcome)
+        return msgspec.json.encode(problem_of(outcome, request_id(request))) + b"\n"
 
     @staticmethod
     async def _body(request: Request) -> bytes:
@@ -194,11 +208,15 @@ async def _split(request: Request) -> AsyncIterator[list[bytes]]:
     try:
         async for part in request.stream():
             *lines, rest = (rest + part).split(b"\n")
+            if len(rest) > MAX_LINE:
+                lines.append(rest)
             lines = [line for line in lines if line.strip()]
+            last = next((n for n, line in enumerate(lines) if len(line) > MAX_LINE), None)
+            if last is not None:
+                lines[last:] = [lines[last][: MAX_LINE + 1]]
             for start in range(0, len(lines), CHUNK):
                 yield lines[start : start + CHUNK]
-            if len(rest) > MAX_LINE:
-                yield [rest[: MAX_LINE + 1]]
+            if last is not None:
                 return
     except ClientDisconnect:
         return

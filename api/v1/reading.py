@@ -26,11 +26,13 @@ from ledger.receipts import base64url
 from ledger.store import evidence, statements
 from ledger.store.database import Conn
 from ledger.store.rows import CheckpointRow
+from ledger.writer import StudyWriter
 
 STUDY_ID = re.compile(r"[A-Z0-9-]{3,32}")
 WAIT_LIMIT_SECONDS = 10.0
 """How long a read waits for the size it asks for (DESIGN section 7)."""
-POLL_SECONDS = 0.02
+POLL_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1)
+"""Between two looks while waiting: soon at first, for most waits are short."""
 
 
 class NotSignedYet(Refusal):
@@ -58,19 +60,26 @@ def state_headers(newest: CheckpointRow) -> dict[str, str]:
     return {"Ledger-Index": str(newest.size), "Ledger-Root": base64url(newest.root)}
 
 
+def first_alarm(writer: StudyWriter) -> dict[str, str] | None:
+    """The gravest thing that a person has to look at in a study: why, and what to do; None while all is well."""
+    return next(({"because": alarm.because, "remedy": alarm.remedy} for alarm in writer.alarms), None)
+
+
 def log_router(ledger: Ledger) -> APIRouter:
     """The routes below /v1/studies that read the log itself."""
     router = APIRouter(prefix="/v1/studies", tags=["log"])
 
-    def signed(connection: Conn, study: str, wait_for: int | None) -> CheckpointRow:
-        deadline = time.monotonic() + WAIT_LIMIT_SECONDS
+    def wait(study: str, wait_for: int | None) -> None:
+        """Wait for a signed size, holding no connection meanwhile: many may wait, and others read and write."""
+        deadline, pauses = time.monotonic() + WAIT_LIMIT_SECONDS, iter(POLL_SECONDS)
         while True:
-            newest = ledger.checkpoint(connection, study_id(study))
+            with ledger.database.connection() as connection:
+                newest = ledger.checkpoint(connection, study_id(study))
             if wait_for is None or newest.size >= wait_for:
-                return newest
+                return
             if time.monotonic() >= deadline:
                 raise NotSignedYet(f"the newest checkpoint covers {newest.size}, not {wait_for}", size=newest.size)
-            time.sleep(POLL_SECONDS)
+            time.sleep(next(pauses, POLL_SECONDS[-1]))
 
     @router.get("")
     def studies() -> Response:
@@ -80,13 +89,12 @@ def log_router(ledger: Ledger) -> APIRouter:
     @router.get("/{study}")
     def summary(study: str, wait_for: int | None = None) -> Response:
         """What the study is, where its log stands, how many statements were refused."""
+        wait(study, wait_for)
         with ledger.database.connection() as connection:
-            newest = signed(connection, study, wait_for)
+            newest = ledger.checkpoint(connection, study)
             (genesis,) = statements.select_events(connection, study, 0, 1, 1)
             refused = evidence.count_refusals(connection, study)
         body = Entry(genesis).statement.body
-        writer = ledger.writer(study)
-        alarm = writer.alarm
         return answered(
             {
                 "study": study,
@@ -99,7 +107,7 @@ def log_router(ledger: Ledger) -> APIRouter:
                 "synthetic": body["synthetic"],
                 "retention": body["retention"],
                 "refusals": refused,
-                "alarm": None if alarm is None else {"because": alarm.because, "remedy": alarm.remedy},
+                "alarm": first_alarm(ledger.writer(study)),
             },
             newest,
         )
@@ -124,15 +132,20 @@ def log_router(ledger: Ledger) -> APIRouter:
         unknown = [name for name in event if name not in CATALOGUE]
         if unknown:
             raise BadRequest(f"there is no event {unknown[0]!r}")
-        with ledger.database.connection() as connection:
-            signed(connection, study, wait_for)
-        rows, newest = ledger.entries(study, after, limit, event, _uuid(subject))
-        entries = [Entry(row).as_dict() for row in rows if as_of is None or row.idx < as_of]
+        wait(study, wait_for)
+        rows, newest = ledger.entries(study, after, limit, event, _uuid(subject), as_of)
+        size, headers = newest.size, state_headers(newest)
+        if as_of is not None and as_of < size:
+            with ledger.database.connection() as connection:
+                root = ledger.receipts(study).root_at(connection, as_of)
+            size, headers = as_of, {"Ledger-Index": str(as_of), "Ledger-Root": root}
+        entries = [Entry(row).as_dict() for row in rows]
         if "application/x-ndjson" in request.headers.get("accept", ""):
             lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
-            return Response(lines, headers=state_headers(newest), media_type="application/x-ndjson")
+            return Response(lines, headers=headers, media_type="application/x-ndjson")
         following = entries[-1]["index"] + 1 if len(entries) == limit else None
-        return answered({"entries": entries, "next": following, "size": newest.size}, newest)
+        page = {"entries": entries, "next": following, "size": size}
+        return Response(msgspec.json.encode(page), headers=headers, media_type="application/json")
 
     @router.get("/{study}/events/{index}")
     def entry(study: str, index: int) -> Response:
@@ -144,9 +157,8 @@ def log_router(ledger: Ledger) -> APIRouter:
     @router.get("/{study}/receipts/{jti}")
     def receipt(study: str, jti: str) -> Response:
         """The receipt of an event under the newest checkpoint: a .tlog-proof."""
-        name = jti.removesuffix(".tlog-proof")
-        _uuid(name)
-        text = ledger.receipt(study_id(study), name)
+        name = _uuid(jti.removesuffix(".tlog-proof"))
+        text = ledger.receipt(study_id(study), str(name))
         return Response(text, media_type="text/plain; charset=utf-8")
 
     @router.get("/{study}/proofs/inclusion")

@@ -370,9 +370,19 @@ def b64_sha256(data: bytes) -> str:
 
 
 @lru_cache(maxsize=16)
+def _read(text: str) -> ProtocolFile | BrokenProtocol:
+    try:
+        return load(text)
+    except BrokenProtocol as broken:
+        return broken
+
+
 def protocol_file(text: str) -> ProtocolFile:
-    """A protocol file, parsed once."""
-    return load(text)
+    """A protocol file, parsed once, sound or broken (then BrokenProtocol is raised): that may take seconds."""
+    found = _read(text)
+    if isinstance(found, BrokenProtocol):
+        raise found.with_traceback(None)
+    return found
 
 
 @lru_cache(maxsize=64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -22,6 +23,8 @@ from ledger.protocol.yaml_text import Tree, read
 _KEPT = 16  # files kept at hand: a server has a few studies with a few adopted files each
 MAX_ALONE = 100  # options tried alone to name the one at fault; each costs a validation of the whole file
 MAX_TURNS = 24  # sets of options tried at load; what lies beyond is validated when it is chosen
+MAX_TRIED = 120  # of all versions together, some 50 ms each: a file made to be slow must not keep a server busy
+MAX_AMENDMENTS = 50  # long trials have about 20; each is a version to validate
 
 
 def packaged(study_id: str) -> str:
@@ -42,7 +45,8 @@ def load(text: str) -> ProtocolFile:
     digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
     protocols = _versions(tree, definition, digest)
     wrong = [problem for protocol in protocols.values() for problem in _touched(protocol)]
-    wrong += [problem for protocol in protocols.values() for problem in _options(protocol)]
+    left = iter(range(MAX_TRIED))
+    wrong += [problem for protocol in protocols.values() for problem in _options(protocol, left)]
     _refuse(tree, wrong)
     return ProtocolFile(definition.study, digest, protocols)
 
@@ -60,6 +64,8 @@ def _refuse(tree: Tree, wrong: list[Wrong]) -> None:
 def _versions(tree: Tree, base: Definition, digest: str) -> dict[str, Protocol]:
     data: Any = {key: part for key, part in tree.data.items() if key != "amendments"}
     protocols = {base.version: Protocol(base.version, base.study, base, data, digest)}
+    if len(base.amendments) > MAX_AMENDMENTS:
+        _refuse(tree, [(("amendments",), ("amendments",), f"there are more than {MAX_AMENDMENTS}")])
     for key, amendment in base.amendments.items():
         at: Path = ("amendments", key, "changes")
         try:
@@ -83,10 +89,10 @@ def _touched(protocol: Protocol) -> list[Wrong]:
     ]
 
 
-def _options(protocol: Protocol) -> list[Wrong]:
+def _options(protocol: Protocol, left: Iterator[int]) -> list[Wrong]:
     """Tries every option with sample values: all first ones together, all second ones, and so on.
 
-    Only where a set of them fails is each tried alone, to name the one at fault.
+    Only where a set of them fails is each tried alone, to name the one at fault. `left`: how many more are tried.
     """
     ambiguities = protocol.definition.ambiguities
     turns = max((max(len(a.options), *_choices(protocol, key)) for key, a in ambiguities.items()), default=0)
@@ -94,10 +100,13 @@ def _options(protocol: Protocol) -> list[Wrong]:
     wrong: list[Wrong] = []
     for turn in range(turns):
         chosen = {key: list(a.options)[turn % len(a.options)] for key, a in ambiguities.items()}
-        if _tried(protocol, chosen, turn):
-            few = list(chosen.items())[:MAX_ALONE]
+        if next(left, None) is None:
+            break
+        together = _tried(protocol, chosen, turn)
+        if together:
+            few = [one for one, _ in zip(list(chosen.items())[:MAX_ALONE], left, strict=False)]
             alone = [problem for key, name in few for problem in _tried(protocol, {key: name}, turn)]
-            wrong += alone or _tried(protocol, chosen, turn)
+            wrong += alone or together
     return wrong
 
 

@@ -19,6 +19,7 @@ import msgspec
 from ledger.store.database import PROJECTOR, Database
 from ledger.store.errors import StoreError
 from projections.definitions import read_models
+from projections.engine.collector import collecting_rarely
 from projections.engine.runner import RETRY_S, Runner
 
 STANDARD_INPUT = 0
@@ -59,7 +60,8 @@ def main() -> int:
         return 0 if stop.is_set() else 1
     try:
         log.info("following")
-        Runner(database, read_models()).run(stop)
+        with collecting_rarely():
+            Runner(database, read_models()).run(stop)
     finally:
         database.close()
     return 0

@@ -24,6 +24,7 @@ from ledger.domain.aggregate import study_aggregate_id
 from ledger.store.database import PROJECTOR, Database
 from projections.definitions import model_of
 from projections.engine import digest, tables
+from projections.engine.collector import collecting_rarely
 from projections.engine.definition import ReadModel, partition_of
 from projections.engine.digest import Digest
 from projections.engine.errors import StudyNotKnown
@@ -242,7 +243,7 @@ def build_part(
     models = _same(fingerprints)
     own = study_aggregate_id(origin)
     values = {"study": study, "part": part.number}
-    with Database(url, role=PROJECTOR, name="trial-ledger-rebuild", **_patient()) as database:
+    with Database(url, role=PROJECTOR, name="trial-ledger-rebuild", **_patient()) as database, collecting_rarely():
         with database.connection() as conn:
             row = conn.execute(on("part", scratch_of(models[0])), values).fetchone()
             reached = row[0] if row is not None else None

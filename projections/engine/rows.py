@@ -206,6 +206,7 @@ class MemoryRows:
         return list({getattr(row, column): row for row in self._matching(table, ())}.values())
 
     def _matching(self, table: str, where: Iterable[Where]) -> Iterator[Any]:
+        self._definition.table(table)
         conditions = tuple(where)
         only = next((one.value for one in conditions if one.column == "partition" and one.test == "="), None)
         self._need(only)
