@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ledger.merkle.log_keys import SEED_BYTES
-from ledger.signing.keys import SigningKey, load_key, save_key
+from ledger.signing.keys import KeyFileError, SigningKey, load_key, save_key
 
 HOST = re.compile(r"[a-z0-9.-]{1,200}(:\d{1,5})?")
 """The host part of an origin: lower case, with a port where there is one."""
@@ -36,7 +36,11 @@ class Home:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         for folder in (self.path, self.path / "keys", self.path / "signer"):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                why = f"the home {folder} cannot be made ({error.strerror})"
+                raise HomeError(f"{why}: let TRIAL_LEDGER_HOME name a folder of your own") from None
 
     @property
     def database(self) -> Path:
@@ -54,11 +58,20 @@ class Home:
             fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
             save_key(fresh, SigningKey.generate("Ed25519"), None)
             _first(fresh, path)
-        return load_key(path, None)
+        try:
+            return load_key(path, None)
+        except KeyFileError as error:
+            raise HomeError(f"{error}; restore the file from the home's backup") from None
 
     def master_seed(self) -> bytes:
         """The seed that every log's keys are derived from, made at the first use."""
-        return self._once("keys/log-master.seed", lambda: secrets.token_bytes(SEED_BYTES))
+        seed = self._once("keys/log-master.seed", lambda: secrets.token_bytes(SEED_BYTES))
+        if len(seed) != SEED_BYTES:
+            raise HomeError(
+                f"{self.path}/keys/log-master.seed has {len(seed)} bytes, not {SEED_BYTES}; restore it from the home's "
+                "backup: without it no log of this installation can be continued"
+            )
+        return seed
 
     def origin_host(self, configured: str | None = None) -> str:
         """The host part of every log's origin: fixed at the first use; raises HomeError on another one."""

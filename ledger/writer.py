@@ -52,7 +52,7 @@ from ledger.signing.keys import PublicKey
 from ledger.signing.statement import Statement, verify
 from ledger.store import evidence, statements
 from ledger.store.database import Conn, Database, notify
-from ledger.store.errors import DatabaseUnavailable, StoreError
+from ledger.store.errors import DatabaseFull, DatabaseUnavailable, StoreError
 from ledger.store.recorder import EventClasses, LedgerMapper, LedgerStoredEvent
 from ledger.store.rows import AppendStart, EventRow, Head
 
@@ -96,6 +96,13 @@ class NotRecorded(Refusal):
 
     rule, status = "WRITER-2", 503
     remedy = "Send the same statement again in a moment; its event id makes that harmless."
+
+
+class NoRoom(NotRecorded):
+    """The statement was not recorded, because the disk of the database is full."""
+
+    rule, status = "WRITER-5", 507
+    remedy = "Free space on the volume that holds the database, then send the same statement again."
 
 
 class ClockAlarm(Refusal):
@@ -348,7 +355,8 @@ class StudyWriter:
                 return
         except StoreError as error:
             self._state = None
-            self._answer([(s, NotRecorded(str(error))) for s in batch])
+            refusal = NoRoom if isinstance(error, DatabaseFull) else NotRecorded
+            self._answer([(s, refusal(str(error))) for s in batch])
             return
         except ClockAlarm as alarm:
             if self.clock_alarm is None:

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from ledger.domain.aggregate import Subject
-from ledger.domain.participation import death, end_of, number, screened, site_of, treatment_end
+from ledger.domain.participation import death, end_of, number, screened, screening, site_of, treatment_end
 from ledger.domain.record import Record
 from projections.engine.definition import Column, Index, Row, Table
 from projections.engine.stored import decode, encode, of_records
@@ -82,13 +82,14 @@ class Line:
 
 
 def line(subject: Subject) -> Line:
-    """The line of a subject as its records stand."""
+    """The line of a subject as its records stand; without a screening the site is not known from COURSE alone."""
+    placed = screening(subject) is not None or subject.records.of("SubjectTransferred")
     seat = subject.records.last("SubjectEnrolled")
     known = number(subject)
     return Line(
         known or str(subject.id),
         known,
-        site_of(subject),
+        site_of(subject) if placed else None,
         screened(subject, "population"),
         screened(subject, "sex"),
         status(subject),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from api.cli.output import EXIT_REFUSED, Json, give
+from ledger.home import HomeError
 from ledger.settings import Settings
 from ledger.store.errors import StoreError
 
@@ -18,11 +19,14 @@ def doctor(json_: Json = False) -> None:
     try:
         with Ledger(Settings.read()) as ledger:
             problems += [str(problem) for problem in check(ledger.urls.app)]
+            ledger.home.key("ledger")
+            ledger.home.key("registrar")
+            ledger.home.master_seed()
             for study in ledger.studies():
                 alarm = ledger.check_log(study)
                 if alarm is not None:
                     problems.append(str(alarm))
-    except StoreError as error:
+    except (StoreError, HomeError) as error:
         problems.append(str(error))
     give({"problems": problems}, json_, "\n".join(problems) or "Everything is in place.")
     if problems:

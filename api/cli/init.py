@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,10 +12,29 @@ import typer
 from api.cli.output import EXIT_REFUSED, Json, give, talk
 from ledger.domain.refusals import Refusal
 from ledger.settings import Settings
+from ledger.signing.errors import Malformed
+
+STUDY_ID = re.compile(r"[A-Z0-9-]{3,32}")
+
+
+def study_id(value: str | None) -> str | None:
+    """A study's id, in the form that every study's has."""
+    if value is not None and not STUDY_ID.fullmatch(value):
+        raise typer.BadParameter(f"{value!r} is not a study's id: 3 to 32 of A-Z, 0-9 and -")
+    return value
+
+
+def _text_of(file: Path) -> bytes:
+    try:
+        return sys.stdin.buffer.read().strip() if str(file) == "-" else file.read_bytes().strip()
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be read ({error.strerror})") from None
 
 
 def init(
-    study: Annotated[str | None, typer.Option(help="Open this study, with the registrar key of this home.")] = None,
+    study: Annotated[
+        str | None, typer.Option(callback=study_id, help="Open this study, with the registrar key of this home.")
+    ] = None,
     title: Annotated[str | None, typer.Option(help="The study's title.")] = None,
     registrar: Annotated[str, typer.Option(help="Actor id of the registrar.")] = "registrar-1",
     synthetic: Annotated[bool, typer.Option(help="The data are synthetic.")] = False,
@@ -27,6 +47,7 @@ def init(
     from api.client.genesis import genesis
     from ledger.application import Ledger
 
+    given = None if genesis_file is None else _text_of(genesis_file)
     with Ledger(Settings.read()) as ledger:
         key = ledger.home.key("registrar")
         ledger.allow_genesis(key.kid)
@@ -38,12 +59,13 @@ def init(
                 text = genesis(ledger, study, registrar=registrar, title=title, synthetic=synthetic, clock="real")
                 answer = ledger.open_study(text)
                 made |= {"study": study, "origin": ledger.origin(study), "repeat": answer.repeat}
-            elif genesis_file is not None:
-                given = sys.stdin.read() if str(genesis_file) == "-" else genesis_file.read_text("ascii")
-                answer = ledger.open_study(given.strip())
+            elif given is not None:
+                answer = ledger.open_study(given)
                 made |= {"jti": answer.jti, "repeat": answer.repeat}
         except Refusal as refusal:
             talk(f"{refusal.rule}: {refusal.title} {refusal.because}. {refusal.remedy}")
             raise typer.Exit(EXIT_REFUSED) from None
+        except Malformed as wrong:  # a registrar's id, a title
+            raise typer.BadParameter(str(wrong)) from None
     opened = f", the study {study} is open as {made.get('origin')}" if study else ""
     give(made, json_, f"{made['home']} is ready{opened}.")

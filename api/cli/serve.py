@@ -67,7 +67,7 @@ def loopback(host: str) -> str:
 
 def serve(
     host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8014,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = 8014,
     until_eof: Annotated[bool, typer.Option(help="End when standard input ends.")] = False,
     json_: Json = False,
 ) -> None:

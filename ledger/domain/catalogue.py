@@ -3,6 +3,11 @@
 Names and meaning of an event never change; a new version of one has an upcaster from the version before.
 What is refused here is refused for its form alone: an unknown event, a version newer than this code, a field
 that the event does not have or that has the wrong form, a field in the clear that must be disclosed.
+
+ CATALOGUE-1  the event exists
+ CATALOGUE-2  its version is one that this release knows
+ CATALOGUE-3  its fields have their form, and stand in the clear or disclosed as the catalogue says
+CATALOGUE-4 to CATALOGUE-6 need more than the form alone (`decide.py`).
 """
 
 from __future__ import annotations

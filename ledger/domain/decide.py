@@ -10,6 +10,19 @@
  8. preconditions of the event, each a rule with an id
 
 Facts meet 1 to 4 and 6 alone: a fact that breaks the protocol has still happened, and is found, not refused.
+
+ CATALOGUE-4      the statement is about what its event is about
+ CATALOGUE-5      what is about a subject or site names the site
+ CATALOGUE-6      an act names its earlier statement in the claim for it, and nothing else has one
+ AUTHORITY-0      stands for AUTHORITY-1 to AUTHORITY-9 of `ledger/authority.py`
+ ROLE-1           the role records this event; the actor `ledger` alone records what the system did
+ TIME-1, TIME-2   not signed in the future; a decision not after its end
+ SIGNATURE-2      a person's decision has meaning, cut and an end within 24 hours
+ SIGNATURE-3      the meaning is one that genesis lists
+ SIGNATURE-4      where ceremonies are required, the signature names one
+ CUT-1            the cut is a state that this log has had
+ TRANSCRIPTION-1  a decision is transcribed inside a declared period, by the roles named
+ VERSION-1        the count of events that the signer had seen, where stated, is the count
 """
 
 from __future__ import annotations

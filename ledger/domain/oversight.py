@@ -2,6 +2,8 @@
 
 An electronic signature over records lists them by event id and digest; a review of the trail is by someone
 who made none of the events reviewed (EU GMP Annex 11 draft 12.6).
+
+ SIGNATURE-1  signing records is an electronic signature: it says what it means
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Queries: a question about a record, answered and closed (ICH E6(R3) 4.2.2(a)(iii)).
 
 open -> answered -> closed; a closed or answered one can be reopened. `answers` names the query's opening.
+
+ QUERY-1  a step fits the query's state: answer an open one, close an open or answered one, reopen one that is not
 """
 
 from __future__ import annotations

@@ -3,6 +3,17 @@
 Governance is superseded by later governance, never corrected. What is in force is read from the records:
 the protocol version active at a site with the interpretations that stand, the consent documents approved
 there, whether study or site is held, closed, locked or frozen.
+
+ GENESIS-6         a study's ledger is opened once
+ PROTOCOL-1        an adopted protocol file can be used, is of this study, and has the version named
+ PROTOCOL-2        the digest stated is the file's
+ PROTOCOL-3        a version is adopted before it is activated at a site
+ PROTOCOL-4        a decision at a site needs a protocol version in force there
+ SITE-1            versions and decisions are for active sites
+ STUDY-1           nothing is decided while the study is on hold or closed
+ STUDY-2           only a hold is resumed
+ INTERPRETATION-1  an ambiguity is resolved by an option of the newest protocol, with its parameters
+ LOCK-2            only what is locked or frozen is unlocked
 """
 
 from __future__ import annotations

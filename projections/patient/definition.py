@@ -8,6 +8,7 @@ from dataclasses import replace
 from ledger.domain import query
 from ledger.domain.adverse_event import adverse_events
 from ledger.domain.aggregate import Study, Subject
+from ledger.domain.participation import site_of
 from ledger.domain.record import Record
 from projections.engine.definition import Column, Definition, Row
 from projections.subjects import RECORDS, SUBJECTS, Line, line, record_rows
@@ -32,7 +33,7 @@ def changed(state: Study | Subject, touched: Sequence[Record]) -> Iterator[Row]:
     """The records touched, and the subject's line."""
     assert isinstance(state, Subject)
     yield from record_rows(touched)
-    found = line(state)
+    found = replace(line(state), site=site_of(state))
     yield "subjects", (*(getattr(found, name) for name in Line.__slots__), *counts(state))
 
 

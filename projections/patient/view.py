@@ -6,13 +6,14 @@ the domain, as it is for the decisions themselves.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from ledger.domain import findings as finding_rules
 from ledger.domain.aggregate import Subject
 from ledger.domain.context import ROSTER_EVENTS, Roster
-from ledger.domain.participation import number
+from ledger.domain.participation import number, site_of
 from ledger.domain.refusals import Finding
 from projections.engine.errors import ReadingMalformed, RecordNotFound, SubjectNotFound
 from projections.engine.reading import Reader
@@ -73,7 +74,8 @@ def subject(reader: Reader, subject: str) -> dict[str, Any]:
     found = load(reader, subject)
     order = reader.enrolment_order(found.label)
     hidden = masked(reader.study, found)
-    page = sections.Page(reader.study, found, line(found), order, reader.at, Entries(found.records, hidden))
+    shown = replace(line(found), site=site_of(found))
+    page = sections.Page(reader.study, found, shown, order, reader.at, Entries(found.records, hidden))
     listed = occasions(reader.study, found, order, reader.at)
     return {
         "subject": sections.identity(page),

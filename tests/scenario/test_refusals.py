@@ -860,10 +860,11 @@ def test_genesis_is_refused_and_its_remedy_makes_it_succeed(before_trial: Simula
 ELSEWHERE = {
     "AUTHORITY-0": "a template: each denial has its own rule, AUTHORITY-1 to AUTHORITY-9",
     "STATEMENT-0": "a template: each broken sentence of strict parsing has its own rule (tests/unit)",
-    "WRITER-1": "infrastructure: the queue is full (tests/integration/test_writer_limits.py)",
+    "WRITER-1": "infrastructure: the queue is full (tests/crash/test_writer.py)",
     "WRITER-2": "infrastructure: the database is away (tests/crash/test_faults.py)",
-    "WRITER-3": "infrastructure: the clock runs back (tests/integration/test_writer_limits.py)",
-    "WRITER-4": "infrastructure: a defect of the ledger itself (tests/integration/test_writer_limits.py)",
+    "WRITER-3": "infrastructure: the clock runs back (tests/crash/test_writer.py)",
+    "WRITER-4": "infrastructure: a defect of the ledger itself (tests/crash/test_writer.py)",
+    "WRITER-5": "infrastructure: the disk is full (tests/crash/test_database.py)",
     "ENTRY-404": "a reading's refusal (tests/http)",
 }
 """Refusals that no story of this table can meet, and where they are met instead."""
