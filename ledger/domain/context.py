@@ -24,6 +24,8 @@ NAMING = {
 }
 """Events that give a subject what no other subject may have: its number, a product unit."""
 
+NAMES = frozenset(NAMING.values())
+
 ROSTER_EVENTS = frozenset({"SubjectEnrolled", "DecisionReversed", "EntryCorrected", *NAMING})
 """What the roster is folded from: the invariants across subjects are who sits where, numbers and units."""
 
@@ -54,7 +56,7 @@ class Roster:
         """Fold one event of ROSTER_EVENTS."""
         if record.event in NAMING:
             self._name(record, NAMING[record.event], record.get(NAMING[record.event]))
-        elif record.event == "EntryCorrected":
+        elif record.event == "EntryCorrected" and record.claims["corrects"]["field"] in NAMES:
             self._name(record, record.claims["corrects"]["field"], record.content.get("value"))
         if record.event == "SubjectEnrolled":
             cohort = record.get("cohort")

@@ -241,8 +241,11 @@ def _bears_out(ctx: Context) -> bool:
 
 def selection_bears_out(ctx: Context, cohort: str) -> None:
     """DOSE-1 for the selection of a cohort's dose that was transcribed."""
-    chosen = dose_level.selection(ctx.study, cohort)
-    if chosen is not None and chosen.mode == "transcribed":
+    protocol, chosen = protocol_for(ctx.study, ctx.candidate.site), dose_level.selection(ctx.study, cohort)
+    planned = protocol.definition.cohorts.get(cohort) if protocol is not None else None
+    if planned is None or planned.dose != SELECTED or chosen is None:
+        return
+    if chosen.mode == "transcribed":
         again = replace(ctx, candidate=chosen)
         nothing_is_open(again)
         level_can_be_chosen(again)

@@ -7,8 +7,8 @@ the libraries that fold and encode. Two processes with the same fingerprint make
 
 from __future__ import annotations
 
-import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
@@ -23,6 +23,9 @@ ALWAYS = ("ledger.domain.aggregate", "ledger.signing.statement", "projections.en
 """What takes part in every fold, whatever the handler imports."""
 
 LIBRARIES = ("eventsourcing", "msgspec")
+
+_IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n]+)|import[ \t]+([^\n]+))", re.M)
+_WORD = re.compile(r"[\w.]+")
 
 
 @cache
@@ -59,13 +62,19 @@ def import_closure(*modules: str) -> frozenset[str]:
 
 @cache
 def _file(module: str) -> Path | None:
-    try:
-        spec = find_spec(module)
-    except ModuleNotFoundError:
+    """The source of a module of this project; None where the name is none."""
+    package, *rest = module.split(".")
+    spec = find_spec(package) if package in OWN_PACKAGES else None
+    if spec is None or not spec.submodule_search_locations:
         return None
-    return Path(spec.origin) if spec is not None and spec.origin else None
+    place = Path(spec.submodule_search_locations[0]).joinpath(*rest)
+    for file in (place / "__init__.py", place.with_name(place.name + ".py")):
+        if file.is_file():
+            return file
+    return None
 
 
+@cache
 def _source(module: str) -> str:
     file = _file(module)
     return file.read_text(encoding="utf-8") if file is not None else ""
@@ -73,11 +82,10 @@ def _source(module: str) -> str:
 
 @cache
 def _imports(module: str) -> frozenset[str]:
+    """Modules of this project that a module imports. What only looks like an import, in a text, adds at most a module
+    that is none or one more: a fingerprint that changes too often is harmless."""
     named: set[str] = set()
-    for node in ast.walk(ast.parse(_source(module))):
-        if isinstance(node, ast.Import):
-            named.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            named.add(node.module)
-            named.update(f"{node.module}.{alias.name}" for alias in node.names)
+    for origin, names, plain in _IMPORT.findall(_source(module)):
+        words = _WORD.findall(names or plain)
+        named.update(words if plain else [origin, *(f"{origin}.{word}" for word in words)])
     return frozenset(name for name in named if name.partition(".")[0] in OWN_PACKAGES and _file(name) is not None)

@@ -51,6 +51,10 @@ Conn = Connection[TupleRow]
 WAIT_S = 10.0
 """A reading waits no longer for the projection to reach a size; then it is told to come again."""
 
+STREAM_S = 600.0
+"""A long answer may pause this long between two parts; a snapshot that is held keeps old row versions from being
+cleared away, and nothing else."""
+
 WAIT_STEPS_S = (0.002, 0.005, 0.01, 0.02, 0.05)
 """Between two looks while waiting: soon at first, for most waits are over within a few milliseconds."""
 
@@ -110,6 +114,10 @@ class Reader:
     def root(self) -> str:
         """The root of the ledger's tree at this size, base64url."""
         return b64url(root_at(self.conn, self.study_id, self.size))
+
+    def take_time(self) -> None:
+        """Keep the snapshot while somebody reads a long answer slowly."""
+        self.conn.execute(SQL["take_time"], {"milliseconds": str(round(STREAM_S * 1000))})
 
     def size_at(self, moment: datetime) -> int:
         """How many events were recorded up to a moment, as far as this reading sees them."""

@@ -12,7 +12,8 @@
     and what the writer holds in memory
  9. what was acknowledged is there exactly once, at the index stated; its receipt proves it, offline, under a
     checkpoint that the log of today extends
-10. every projection that follows equals a rebuild from zero
+10. every projection follows to the end, and its digest is that of the log folded from zero; `thorough`: and that
+    of a rebuild in the database
 
 Checkpoints, proofs, hashes and receipts are checked by `offline.py`, which shares no code with the ledger.
 """
@@ -37,6 +38,11 @@ from ledger.store import statements
 from ledger.store.database import Conn
 from ledger.store.rows import CheckpointRow, EventRow
 from ledger.writer import ledger_mapper
+from projections.definitions import DEFINITIONS, read_models
+from projections.engine import operations
+from projections.engine.definition import partition_of
+from projections.engine.digest import of_rows
+from projections.engine.runner import Runner
 from tests.scenario.offline import Roots, leaf_of, open_checkpoint, open_receipt, roots_from_consistency
 from tests.scenario.simulator import Told
 from tests.scenario.tables import all_checkpoints, all_tiles
@@ -67,8 +73,9 @@ def check_everything(ledger: Ledger, acknowledged: Iterable[Told] = (), *, thoro
     for study in ledger.studies():
         wait_until_signed(ledger, study)
         log = read_log(ledger, study)
-        check_log(ledger, log, thorough)
+        folded = check_log(ledger, log, thorough)
         check_acknowledged(log, [one for one in told if parse(one.text).aud == log.origin])
+        check_projections(ledger, log, folded, thorough)
 
 
 def wait_until_signed(ledger: Ledger, study: str) -> None:
@@ -90,13 +97,13 @@ def read_log(ledger: Ledger, study: str) -> Log:
     return Log(study, ledger.origin(study), rows, read, checkpoints, log_key, leaves, Roots(leaves))
 
 
-def check_log(ledger: Ledger, log: Log, thorough: bool = False) -> None:
-    """1 to 8, and 10."""
+def check_log(ledger: Ledger, log: Log, thorough: bool = False) -> dict[UUID, LedgerAggregate]:
+    """1 to 8; returns the aggregates folded from the log."""
     check_order(log)
     check_signatures(log)
     with ledger.database.snapshot() as connection:
         check_tree(ledger, connection, log)
-    check_aggregates(ledger, log, thorough)
+    return check_aggregates(ledger, log, thorough)
 
 
 def check_order(log: Log) -> None:
@@ -165,7 +172,7 @@ def check_tiles(connection: Conn, study: str, leaves: list[bytes]) -> None:
     assert not stored, f"tiles that are not full: {sorted(stored)}"
 
 
-def check_aggregates(ledger: Ledger, log: Log, thorough: bool) -> None:
+def check_aggregates(ledger: Ledger, log: Log, thorough: bool) -> dict[UUID, LedgerAggregate]:
     """8: versions are contiguous, and at each the library's repository gives the folded aggregate."""
     application = ledger.application(log.study)
     mapper = ledger_mapper(log.origin)
@@ -183,6 +190,7 @@ def check_aggregates(ledger: Ledger, log: Log, thorough: bool) -> None:
             _same(application, folded[about], about, counted[about])
     assert sum(counted.values()) == len(log.rows)
     _compare_with_writer(ledger, log, folded)
+    return folded
 
 
 def _stored(row: EventRow) -> Any:
@@ -238,3 +246,22 @@ def check_acknowledged(log: Log, acknowledged: Iterable[Told]) -> None:
             assert (checked.origin, index) == (log.origin, told.index)
             assert checked.root == log.roots.at(checked.size), "a checkpoint that was let out is of another tree"
             assert entry == f"{row.jwt}\n{row.recorded_at}\n".encode()
+
+
+def check_projections(ledger: Ledger, log: Log, folded: dict[UUID, LedgerAggregate], thorough: bool) -> None:
+    """10: nothing stops a projection, and what it shows depends on the log alone."""
+    with ledger.projector_database() as database:
+        Runner(database, read_models()).catch_up()
+        for one in operations.standing(database, log.study):
+            assert one["stopped"] is None, f"{one['name']} stopped: {one['stopped']}"
+            assert one["position"] == len(log.rows), f"{one['name']} stands at {one['position']} of {len(log.rows)}"
+        for definition in DEFINITIONS:
+            rows = [
+                (table, partition_of(aggregate), values)
+                for aggregate in folded.values()
+                for table, values in definition.rows(aggregate, list(aggregate.records))
+            ]
+            shown = operations.digest(database, log.study, definition.name)["digest"]
+            assert shown == of_rows(definition, rows).root, f"{definition.name} differs from what the log gives"
+        for made in operations.rebuild(database, log.study, workers=1) if thorough else ():
+            assert not made["changed"], f"{made['projection']} differs from its rebuild at size {made['size']}"

@@ -105,6 +105,7 @@ def opened_trial(
         with opened(home, urls, turned_clock) as ledger:
             sim = simulated(ledger, turned_clock)
             sim.open()
+            check_everything(ledger, sim.acknowledged, thorough=True)
         name = psycopg.conninfo.conninfo_to_dict(urls.app)["dbname"]
         yield Opened(str(name), home, sim, turned_clock.now)
 

@@ -18,19 +18,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
-import httpx
 import typer
 from rich.console import Console
 from rich.status import Status
 
-from api.cli.demo.cast import STUDY
-from api.cli.demo.course import run_course
-from api.cli.demo.play import CourseBroken
-from api.cli.demo.summary import read_summary, tell
-from api.cli.output import EXIT_REFUSED, EXIT_UNDECIDED, Json, console, give, talk
-from api.cli.serve import server_process, wait_until_ended
-from api.client.http import Refused, StudyClient
-from ledger.home import Home
+from api.cli.output import Json, console, talk
+from api.cli.serve import server_process
 
 ENDINGS = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """Signals that ask for an end; Windows has no SIGHUP."""
@@ -48,32 +41,13 @@ def demo(
 
 
 def _play(home: Path, json_: bool, serve: bool) -> None:
-    registrar = Home(home).key("registrar")
     begun = time.monotonic()
     with Progress() as progress:
         progress("Starting a ledger with an embedded database", 0)
         with server_process(home) as served:
-            client = StudyClient(served.url, STUDY)
-            try:
-                course = run_course(client, registrar, progress)
-                progress("Reading the views", course.events)
-                summary = read_summary(client, course.events)
-            except CourseBroken as broken:
-                progress.end()
-                talk(f"The course could not be played as written: {broken}")
-                raise typer.Exit(EXIT_REFUSED) from None
-            except (Refused, httpx.HTTPError) as problem:
-                progress.end()
-                talk(f"The demo's own server did not answer as it should: {problem}. Start the demo again.")
-                raise typer.Exit(EXIT_UNDECIDED) from None
-            finally:
-                client.close()
-            progress.end()
-            took = time.monotonic() - begun
-            give(summary.as_dict(), json_, tell(summary, course, served.url if serve else None, took))
-            if serve:
-                talk(f"Serving on {served.url} until Ctrl-C.")
-                wait_until_ended(served.process)
+            from api.cli.demo.playing import play  # loaded while the server starts
+
+            play(served, home, progress, begun, json_, serve)
 
 
 class Progress:

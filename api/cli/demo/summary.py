@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from textwrap import fill
 from typing import Any
 
 from rich.console import Console
@@ -136,8 +137,9 @@ def tell(summary: Summary, course: Course, url: str | None, seconds: float) -> s
     checkpoint = summary.checkpoint
     out.print("NCT04014166, the published course as a simulation: all persons and values are SYNTHETIC", style="bold")
     out.print(
-        f"{summary.events} signed events in {seconds:.1f} s; log {checkpoint['origin']}, size {checkpoint['size']}, "
-        f"root {checkpoint['root']}"
+        f"{summary.events} signed events in {seconds:.1f} s\n"
+        f"log {checkpoint['origin']}, size {checkpoint['size']}, root {checkpoint['root']}",
+        soft_wrap=True,
     )
     out.print(_cohort_table(summary))
     out.print(
@@ -147,10 +149,10 @@ def tell(summary: Summary, course: Course, url: str | None, seconds: float) -> s
     out.print(f"Corrections: {summary.corrections}.")
     out.print(f"\nRefused ({summary.refusals} statements): what was tried, and the rule that said no")
     for refusal in course.refusals:
-        out.print(f"  {refusal.rule:16} {refusal.attempt}: {refusal.because}", markup=False)
+        out.print(_hanging(refusal.rule, f"{refusal.attempt}: {refusal.because}"), markup=False)
     out.print(f"\nFindings ({len(summary.findings)}): recorded all the same, and shown with their rule")
     for (rule, title), count in Counter((f["rule"], f["title"]) for f in summary.findings).items():
-        out.print(f"  {rule:16} {count:3}  {title}", markup=False)
+        out.print(_hanging(rule, f"{count} x {title}"), markup=False)
     if url is not None:
         out.print("\nWhere to look")
         out.print(f"  {url}/")
@@ -158,6 +160,11 @@ def tell(summary: Summary, course: Course, url: str | None, seconds: float) -> s
             out.print(f"  {url}/v1/studies/{course.stage.play.client.study}/{place}", markup=False)
     text: str = out.file.getvalue()  # type: ignore[attr-defined]
     return text.rstrip("\n")
+
+
+def _hanging(rule: str, text: str) -> str:
+    """A rule's id, and beside it what is said of it."""
+    return fill(f"  {rule:17}{text}", WIDTH, subsequent_indent=" " * 19)
 
 
 def _cohort_table(summary: Summary) -> Table:

@@ -1,9 +1,9 @@
 -- Every statement of the projections' engine. Form: see ledger/store/sql. {schema} and {table} are identifiers
 -- that the code fills in: read models live in schemas of their own, whose names are made of declared names only.
 
--- begin_reading --
--- Opens a reader's transaction, in which every statement sees the same moment.
-BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY
+-- take_time --
+-- Lets this transaction wait longer for whoever reads from it, in milliseconds.
+SELECT set_config('idle_in_transaction_session_timeout', %(milliseconds)s, true)
 
 -- reading_of --
 -- Returns what a reader of a projection starts from: its schema, version and position, and the signed size.
@@ -221,14 +221,16 @@ ANALYZE {schema}.{table}
 -- Returns the studies in which one of these read models is not there yet or stands below the signed size.
 SELECT s.study_id, s.origin
 FROM ledger.studies AS s
-CROSS JOIN unnest(%(schemas)s::text[]) AS m (schema_name)
-LEFT JOIN projection.positions AS o ON o.study_id = s.study_id AND o.schema_name = m.schema_name
 LEFT JOIN LATERAL (
     SELECT size FROM ledger.checkpoints WHERE study_id = s.study_id ORDER BY size DESC LIMIT 1
 ) AS c ON true
-GROUP BY s.study_id, s.origin
-HAVING bool_or(o.position IS NULL OR o.position < coalesce(c.size, 0))
+WHERE EXISTS (
+    SELECT FROM unnest(%(schemas)s::text[]) AS m (schema_name)
+    LEFT JOIN projection.positions AS o ON o.study_id = s.study_id AND o.schema_name = m.schema_name
+    WHERE o.position IS NULL OR o.position < coalesce(c.size, 0)
+)
 ORDER BY s.study_id
+
 
 -- standing --
 -- Returns every study with each of these read models: its position, the signed size, whether it answers.

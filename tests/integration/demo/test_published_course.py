@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.demo.conftest import Played
 
+pytestmark = pytest.mark.xdist_group("demo-course")  # one worker plays it for all of these
 KEYS = {
     "events",
     "checkpoint",

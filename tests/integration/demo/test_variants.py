@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from api.cli.demo.summary import read_summary, tell
 from tests.integration.demo.conftest import Variant
 from tests.integration.demo.test_published_course import responders
+
+pytestmark = pytest.mark.xdist_group("demo-variant")  # one worker plays it for all of these
 
 
 def test_without_responses_nobody_responds_and_the_rest_is_the_same(unresponsive: Variant) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import projections
 from projections.definitions import DEFINITIONS, NAMES, model_of, read_models
+from projections.engine import fingerprint
 from projections.engine.definition import MAX_SCHEMA_NAME, Column, Definition
 from projections.engine.fingerprint import import_closure, read_model
 
@@ -61,6 +62,17 @@ def test_the_import_closure_reaches_what_the_handler_calls() -> None:
     assert {"projections.subjects", "projections.engine.stored", "ledger.domain.record"} <= closure
     assert "projections.cohort.definition" not in closure
     assert not any(name.startswith("api") for name in closure)
+
+
+def test_imports_are_found_as_the_interpreter_finds_them() -> None:
+    for module in import_closure(*HANDLERS):
+        named: set[str] = set()
+        for node in ast.walk(ast.parse(fingerprint._source(module))):
+            if isinstance(node, ast.Import):
+                named.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                named.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
+        assert {name for name in named if fingerprint._file(name)} <= fingerprint._imports(module), module
 
 
 def test_a_fingerprint_follows_tables_events_and_version() -> None:
