@@ -107,12 +107,14 @@ class Record:
 class Records:
     """The statements of one aggregate by event id, in index order, with the effect of the acts among them."""
 
-    __slots__ = ("by_event", "by_jti", "last_index")
+    __slots__ = ("by_event", "by_jti", "last_index", "memo")
 
     def __init__(self) -> None:
         self.by_jti: dict[str, Record] = {}
         self.by_event: dict[str, list[Record]] = {}
         self.last_index = -1
+        self.memo: dict[Any, Any] = {}
+        """What was derived from these records and is dear; forgotten at the next one."""
 
     def __len__(self) -> int:
         return len(self.by_jti)
@@ -147,6 +149,7 @@ class Records:
 
     def apply(self, record: Record) -> list[Record]:
         """Take in one record; returns it and every earlier record whose state it changed."""
+        self.memo.clear()
         self.by_jti[record.jti] = record
         self.by_event.setdefault(record.event, []).append(record)
         self.last_index = record.effective_at = record.index

@@ -58,6 +58,8 @@ from ledger.protocol import (
 if TYPE_CHECKING:
     from ledger.domain.aggregate import Study
 
+MAX_MEMO = 2_000
+"""Places and indexes for which the protocol in force is remembered: they are found again in a moment."""
 MAX_PROTOCOL = 180_000  # characters: with its disclosure in base64 it still fits a statement of 256 KiB
 
 
@@ -443,6 +445,16 @@ def protocol_for(study: Study, site: str | None = None, below: int | None = None
 
     `below`: the version in force just below that index; the present one where none was in force yet.
     """
+    memo = study.records.memo
+    if (site, below) not in memo:
+        if len(memo) >= MAX_MEMO:
+            memo.clear()
+        memo[site, below] = _protocol_for(study, site, below)
+    found: ResolvedProtocol | None = memo[site, below]
+    return found
+
+
+def _protocol_for(study: Study, site: str | None, below: int | None) -> ResolvedProtocol | None:
     version = version_at(study, site, below) or version_at(study, site)
     record = adopted(study).get(version) if version is not None else None
     if record is None or "file" not in record.content:

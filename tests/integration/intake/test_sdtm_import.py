@@ -102,7 +102,7 @@ class Broken:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
 
-    def append_many(self, study: str, texts: Iterable[str]) -> Iterator[Any]:
+    def append_many(self, study: str, texts: Iterable[str], *, receipts: bool = True) -> Iterator[Any]:
         def limited() -> Iterator[str]:
             for text in texts:
                 if not self._left:
@@ -110,7 +110,7 @@ class Broken:
                 self._left -= 1
                 yield text
 
-        yield from self._ledger.append_many(study, limited())
+        yield from self._ledger.append_many(study, limited(), receipts=receipts)
 
 
 @pytest.mark.parametrize("after", [0, 1, 2, 3, 5, 8, 10, 14])
@@ -158,13 +158,13 @@ class Spoiling:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
 
-    def append_many(self, study: str, texts: Iterable[str]) -> Iterator[Any]:
+    def append_many(self, study: str, texts: Iterable[str], *, receipts: bool = True) -> Iterator[Any]:
         def spoiled() -> Iterator[str]:
             for text in texts:
                 self._place -= 1
                 yield text[:-3] + "~" if self._place == 0 else text
 
-        yield from self._ledger.append_many(study, spoiled())
+        yield from self._ledger.append_many(study, spoiled(), receipts=receipts)
 
 
 def test_a_row_that_the_ledger_refuses_is_quarantined_and_the_import_goes_on(ledger: Ledger, tmp_path: Path) -> None:
