@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from ledger.domain.aggregate import Study, Subject
+from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.conduct import LATE_AFTER
 from ledger.domain.moments import elapsed
 from ledger.domain.record import CLAIM_FIELDS, Record
@@ -182,10 +183,11 @@ def _points(record: Record, target: Record | None, recorded: dict[str, Any]) -> 
         before, after = _STANDING[record.event]
         yield STANDING, before, after
     said_already = ("record", "reason") if record.event in _STANDING else ()
-    for fields in (record.body, recorded):
-        for name, value in fields.items():
-            if name not in said_already:
-                yield name, None, value
+    # In the catalogue's order: the one in the statement is lost where a later correction took a field away.
+    fields = {**record.body, **recorded}
+    for name in CATALOGUE[record.event].model_fields:
+        if name in fields and name not in said_already:
+            yield name, None, fields[name]
 
 
 def _before(record: Record, target: Record | None, name: str) -> Any:
