@@ -260,21 +260,38 @@ class Ledger:
 
     # -- appending ------------------------------------------------------------------------------------------
 
-    def open_study(self, text: bytes | str) -> Answer:
-        """Open a study by its genesis statement; a repeat of the same statement is harmless."""
+    def open_study(self, text: bytes | str, *, validate_only: bool = False) -> Answer:
+        """Open a study by its genesis statement; a repeat of the same statement is harmless. Raises the Refusal,
+        which is kept in the refusal list."""
+        now = stamp(self._clock())
+        try:
+            statement, known = self._openable(text, now)
+        except Refusal as refusal:
+            if not validate_only:
+                self.keep_refusal(None, text, refusal)
+            raise
+        if validate_only and not known:
+            return Answer(statement.jti, 0, b"", now)
+        study: str = statement.body["study"]
+        if not known:
+            with self.database.connection() as connection:
+                statements.create_study(connection, study, self.origin(study))
+        outcome = self.append(study, text, validate_only=validate_only)
+        if isinstance(outcome, Refusal):
+            raise outcome
+        return outcome
+
+    def _openable(self, text: bytes | str, now: str) -> tuple[Statement, bool]:
+        """A genesis statement that may open its study, or whose study is open already (then True)."""
         statement = self._parsed(text)
         if statement.event != "StudyOpened":
             raise NotOpened(f"{statement.event} opens no study")
         CATALOGUE.check_form(statement)
         study: str = statement.body["study"]
-        if not self.has_study(study):
-            decide_genesis(statement, self.terms(study), stamp(self._clock()))
-            with self.database.connection() as connection:
-                statements.create_study(connection, study, self.origin(study))
-        outcome = self.append(study, text)
-        if isinstance(outcome, Refusal):
-            raise outcome
-        return outcome
+        known = self.has_study(study)
+        if not known:
+            decide_genesis(statement, self.terms(study), now)
+        return statement, known
 
     def prepare(self, study: str, text: bytes | str) -> tuple[StudyWriter, Statement, bool]:
         """Parse, check the form and, where the key is known, the signature; raises a Refusal.

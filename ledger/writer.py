@@ -69,6 +69,8 @@ DECIDE_SECONDS = 1.0
 lock meanwhile, 5 s at most, and the database ends a transaction that idles as long."""
 MAX_CACHED_RECORDS = 40_000
 """Records of subjects kept in memory, some 2 KB each."""
+TREES_KEPT = 8
+"""Trees signed last that are kept at hand: an advance may cover what is handed over only after it."""
 CLOCK_SKEW = timedelta(seconds=2)
 """How far the last `recorded_at` may lie ahead of this machine's clock before the writer stops."""
 
@@ -243,6 +245,7 @@ class StudyWriter:
         self._mapper = ledger_mapper(origin)
         self._state: _State | None = None
         self._keys: Mapping[str, Any] = {}
+        self._trees: deque[SignedTree] = deque(maxlen=TREES_KEPT)
         self._queue: deque[Submission] = deque()
         self._queued_bytes = 0
         self._wake = threading.Condition()
@@ -553,7 +556,7 @@ class StudyWriter:
     def _caught_up(self, connection: Conn, head: Head) -> _State:
         """The state as of the head: what other processes appended is folded, or everything loaded afresh."""
         state = self._state
-        if state is None:
+        if state is None or state.position > head.size:  # a database that fell back: what it holds counts
             state = self._load_all(connection, head)
         while state.position < head.size:
             rows = statements.select_events(connection, self.study, state.position, head.size, MAX_BATCH)
@@ -658,7 +661,7 @@ class StudyWriter:
                     if statements.read_head(connection, self.study).size == self.signed_size:
                         return True
                 try:
-                    tree = self._signer.advance(connection)
+                    tree = self._signed_already(waiting) or self._signer.advance(connection)
                 except SignerAlarm as alarm:
                     if self.alarm is None or self.alarm.because != alarm.because:
                         log.error("signer-alarm", study=self.study, because=alarm.because, remedy=alarm.remedy)
@@ -667,12 +670,24 @@ class StudyWriter:
                     return False
                 self.alarm, self.signed_size = None, tree.size
                 self._receipts.remember(tree.size, tree.root)
+                if tree.growth.before.size < tree.size and tree not in self._trees:
+                    self._trees.append(tree)
                 self._answer([(s, self._with_receipt(connection, tree, s, a)) for s, a in waiting])
                 return True
         except StoreError as error:
             log.warning("signer-waits", study=self.study, because=str(error))
             self._answer(waiting)
             return False
+
+    def _signed_already(self, waiting: list[tuple[Submission, Answer]]) -> SignedTree | None:
+        """The newest tree, where what was signed last holds these very entries: an advance takes in whatever was
+        committed. Another entry at such an index is a database that fell back; the signer finds out."""
+        newest = self._trees[-1] if self._trees and self.alarm is None else None
+        return newest if newest and waiting and all(self._tree_of(a) for _, a in waiting) else None
+
+    def _tree_of(self, answer: Answer) -> SignedTree | None:
+        """The tree that brought an entry in, while it is kept."""
+        return next((tree for tree in self._trees if tree.growth.holds(answer.index, answer.leaf_hash)), None)
 
     def _found(self, connection: Conn, answer: Answer) -> Answer:
         """The answer with its row; a repeat's was recorded earlier, perhaps by another process."""
@@ -685,6 +700,7 @@ class StudyWriter:
         receipt = None
         if submission.receipt:
             assert answer.row is not None
+            tree = self._tree_of(answer) or tree  # proved there without reading older hashes
             receipt = self._receipts.receipt(connection, answer.row, tree.size, tree.checkpoint, tree.growth)
         return replace(answer, receipt=receipt, size=tree.size, root=base64url(tree.root), row=None)
 

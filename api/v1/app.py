@@ -5,6 +5,7 @@ Until reads are authenticated it is served on loopback only (`api/cli/serve.py` 
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,6 +32,8 @@ from ledger.store import evidence, statements
 from ledger.store.errors import StoreError
 
 VERSION = "0.1.0"
+
+_EVENTS = re.compile(r"/v1/studies/([^/]+)/events")
 
 
 class RequestIds:
@@ -50,7 +54,35 @@ class RequestIds:
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", name)]
             await send(message)
 
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:  # no text of ours, or PostgreSQL's, holds it
+            problem = problems.problem_of(problems.BadRequest("the address contains NUL"), name.decode())
+            return await problems.response(problem)(scope, receive, stamped)
         return await self.app(scope, receive, stamped)
+
+
+class AppendsFirst:
+    """Takes appends before the framework does, whose layers cost more than the decision; all else goes on."""
+
+    def __init__(self, app: ASGIApp, appending: Appending) -> None:
+        self.app, self.appending = app, appending
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        study = _EVENTS.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if study is None:
+            return await self.app(scope, receive, send)
+        scope["path_params"] = {"study": study[1]}
+        request = Request(scope, receive)
+        try:
+            response = await self.appending.events(request)
+        except ClientDisconnect:  # nobody is left to be answered
+            return None
+        except Refusal as refusal:
+            response = await problems.on_refusal(request, refusal)
+        except StoreError as error:
+            response = await problems.on_store_error(request, error)
+        except Exception as error:
+            response = await problems.on_fault(request, error)
+        return await response(scope, receive, send)
 
 
 def create_app(ledger: Ledger) -> ASGIApp:
@@ -76,7 +108,7 @@ def create_app(ledger: Ledger) -> ASGIApp:
     app.include_router(tile_router(ledger))
     _operations(app, ledger)
     describe(app)
-    return RequestIds(app)
+    return RequestIds(AppendsFirst(app, appending))
 
 
 def _operations(app: FastAPI, ledger: Ledger) -> None:

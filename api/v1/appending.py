@@ -61,20 +61,15 @@ class Appending:
 
     async def open_study(self, request: Request) -> Response:
         """POST /v1/studies: genesis."""
-        text = await self._body(request)
-        loop = asyncio.get_running_loop()
-        try:
-            answer = await loop.run_in_executor(None, self._ledger.open_study, text)
-        except Refusal as refusal:
-            await loop.run_in_executor(self._keepers, self._ledger.keep_refusal, None, text, refusal)
-            raise
-        return _answered(answer, None)
+        text, dry = await self._body(request), _dry(request)
+        opening = partial(self._ledger.open_study, text, validate_only=dry)
+        return _answered(await asyncio.get_running_loop().run_in_executor(None, opening), dry)
 
     async def events(self, request: Request) -> Response:
         """POST /v1/studies/{study}/events."""
         study = request.path_params["study"]
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        dry = "validate-only" in request.headers.get("prefer", "").lower()
+        dry = _dry(request)
         if kind == "application/x-ndjson":
             await asyncio.get_running_loop().run_in_executor(None, self._ledger.writer, study)
             lines = self._lines(request, study, dry)
@@ -222,6 +217,11 @@ async def _split(request: Request) -> AsyncIterator[list[bytes]]:
         return
     if rest.strip():
         yield [rest]
+
+
+def _dry(request: Request) -> bool:
+    """Whether the statement is only to be tried (`Prefer: validate-only`)."""
+    return "validate-only" in request.headers.get("prefer", "").lower()
 
 
 def _statement_of(line: bytes) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -194,6 +195,7 @@ def log_router(ledger: Ledger) -> APIRouter:
     return router
 
 
+@cache  # half a second for the whole catalogue
 def catalogue_entry(event: str) -> dict[str, Any]:
     """One event of the catalogue as the interface tells it."""
     model = CATALOGUE[event]

@@ -1,8 +1,8 @@
 """Keys of actors and of the log, and what people say about their signatures (21 CFR 11.10(j), 11.100, 11.300).
 
- KEY-5  an enrolled key is a usable public key with its thumbprint and algorithm
- KEY-6  its holder proves to have it, for this very enrolment
- KEY-7  acceptance of accountability and reaffirmation are personal
+KEY-5  an enrolled key is a usable public key with its thumbprint and algorithm
+KEY-6  its holder proves to have it, for this very enrolment
+KEY-7  acceptance of accountability and reaffirmation are personal
 """
 
 from __future__ import annotations

@@ -132,6 +132,10 @@ class Growth:
             size += 1
         self.after = Frontier(size, tuple(peaks))
 
+    def holds(self, index: int, leaf: bytes) -> bool:
+        """Whether this batch brought in exactly this leaf hash at this index."""
+        return index >= self.before.size and self._nodes.get((0, index)) == leaf
+
     def inclusion_proof(self, index: int) -> list[bytes]:
         """The proof of a leaf of this batch in the tree after it; KeyError for an older leaf."""
         return inclusion_proof(index, self.after.size, self._node)

@@ -85,7 +85,6 @@ def page(reader: Reader, filters: Filters, cursor: str | None = None, limit: int
 
 def rows(reader: Reader, filters: Filters) -> Iterator[dict[str, Any]]:
     """Every line, in order, fetched page by page inside the reader's snapshot."""
-    reader.take_time()
     for _, lines in _entries(reader, _asked(reader, filters), filters.field, _STREAM_PAGE):
         yield from lines
 

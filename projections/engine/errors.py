@@ -59,3 +59,10 @@ class RecordNotFound(Refusal):
 
     rule, status = "READ-8", 404
     remedy = "Name a record by its event id or index, at a size at which it was recorded."
+
+
+class RebuildRunning(Refusal):
+    """The projection is being rebuilt already."""
+
+    rule, status = "REBUILD-1", 409
+    remedy = "Wait until the other rebuild has ended; one that was killed gives its turn back by itself."

@@ -41,6 +41,10 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
+NICENESS = 5
+"""What is followed can wait a moment; what is being appended is waited for."""
+
+
 def main() -> int:
     """Follow until told to stop; the exit status."""
     handler = logging.StreamHandler(sys.stderr)
@@ -51,6 +55,8 @@ def main() -> int:
     if not url:
         log.error("%s is not set: give the connection string of the projector's login", URL_VARIABLE)
         return 1
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

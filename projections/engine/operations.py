@@ -13,6 +13,7 @@ from ledger.store.database import Database
 from projections.definitions import NAMES, model_of, read_models
 from projections.engine import digest as digests
 from projections.engine.errors import StudyNotKnown
+from projections.engine.reading import reading_values
 from projections.engine.rebuild import MAX_WORKERS, Progress, Rebuilt
 from projections.engine.rebuild import rebuild as rebuild_projections
 from projections.engine.sql import SQL, on
@@ -94,11 +95,10 @@ def digest(database: Database, study: str, name: str) -> dict[str, Any]:
     """The digest of what a projection shows of a study. Raises KeyError, StudyNotKnown."""
     model = model_of(name)
     with database.snapshot() as conn:
-        values = {"study": study, "name": name}
-        row = conn.execute(SQL["reading_of"], values).fetchone()
+        row = conn.execute(SQL["reading_of"], reading_values(study, name)).fetchone()
         if row is None or not row[0]:
             raise StudyNotKnown(f"there is no study {study!r}")
-        _, schema, version, position, _ = row
+        _, schema, version, position, _, _ = row
         found = digests.of_tables(conn, schema or model.schema, model.definition, study) if schema else None
     return {
         "study": study,

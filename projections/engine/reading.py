@@ -30,7 +30,7 @@ from ledger.domain.context import Roster, Seat
 from ledger.merkle.tiles import HashTiles, MissingTile
 from ledger.signing.encoding import b64url
 from ledger.store.database import Database
-from ledger.store.evidence import checkpoint_at, read_tile
+from ledger.store.evidence import checkpoint_at, read_tile, tile_roots
 from ledger.store.statements import leaf_hashes
 from projections.definitions import model_of
 from projections.engine.definition import STUDY_PARTITION, Definition, ReadModel, Row
@@ -51,9 +51,9 @@ Conn = Connection[TupleRow]
 WAIT_S = 10.0
 """A reading waits no longer for the projection to reach a size; then it is told to come again."""
 
-STREAM_S = 600.0
-"""A long answer may pause this long between two parts; a snapshot that is held keeps old row versions from being
-cleared away, and nothing else."""
+PATIENCE_S = 600
+"""How long a page may think, and a client pause, between two statements of a reading: its snapshot holds up nobody,
+it only keeps old row versions from being cleared away."""
 
 WAIT_STEPS_S = (0.002, 0.005, 0.01, 0.02, 0.05)
 """Between two looks while waiting: soon at first, for most waits are over within a few milliseconds."""
@@ -115,10 +115,6 @@ class Reader:
         """The root of the ledger's tree at this size, base64url."""
         return b64url(root_at(self.conn, self.study_id, self.size))
 
-    def take_time(self) -> None:
-        """Keep the snapshot while somebody reads a long answer slowly."""
-        self.conn.execute(SQL["take_time"], {"milliseconds": str(round(STREAM_S * 1000))})
-
     def size_at(self, moment: datetime) -> int:
         """How many events were recorded up to a moment, as far as this reading sees them."""
         return _size_at(self.conn, self.study_id, moment, self.size)
@@ -157,10 +153,12 @@ def open_reader(
     if wanted is not None:
         _wait(database, study, name, wanted)
     with database.snapshot() as conn:
-        position, signed = _standing(conn, study, model)
+        position, signed, stopped = _standing(conn, study, model)
+        size = position if as_of is None else _cut_size(conn, study, as_of, signed)
+        if stopped is not None and (as_of is None or size > position):
+            raise stopped
         if wanted is not None and position < wanted:
             raise _behind(position, wanted)
-        size = position if as_of is None else _cut_size(conn, study, as_of, signed)
         definition = model.definition
         if definition.temporal and size > position:
             raise _behind(position, size)
@@ -186,18 +184,23 @@ def root_at(conn: Conn, study: str, size: int) -> bytes:
             raise MissingTile(f"{study} lacks the tile {level}/{n}")
         return tile
 
-    return HashTiles(full_tile, lambda start, end: leaf_hashes(conn, study, start, end)).root_at(size)
+    return HashTiles(
+        full_tile,
+        lambda start, end: leaf_hashes(conn, study, start, end),
+        lambda level, start, end: tile_roots(conn, study, level, start, end),
+    ).root_at(size)
 
 
 # -- where a reading starts ------------------------------------------------------------------------------------
 
 
-def _standing(conn: Conn, study: str, model: ReadModel) -> tuple[int, int]:
-    """Position of the live read model and signed size; raises where it cannot answer."""
-    row = conn.execute(SQL["reading_of"], {"study": study, "name": model.definition.name}).fetchone()
+def _standing(conn: Conn, study: str, model: ReadModel) -> tuple[int, int, ProjectionStopped | None]:
+    """Position of the live read model, signed size, and why it goes no further where it stands still; raises where it
+    cannot answer at all."""
+    row = conn.execute(SQL["reading_of"], reading_values(study, model.definition.name)).fetchone()
     if row is None or not row[0]:
         raise StudyNotKnown(f"there is no study {study!r}")
-    _, schema, version, position, signed = row
+    _, schema, version, position, signed, _ = row
     if schema is None:
         raise ProjectionBehind("nobody has followed this study yet", position=0, wanted=signed)
     if schema != model.schema:
@@ -206,12 +209,18 @@ def _standing(conn: Conn, study: str, model: ReadModel) -> tuple[int, int]:
             position=position,
             wanted=signed,
         )
+    found = None
     if position < signed:
-        stopped = conn.execute(on("stopped", schema), {"study": study}).fetchone()
-        if stopped is not None:
-            index, event, because = stopped
-            raise ProjectionStopped(f"{event} at index {index}: {because}", (index,), index=index)
-    return position, signed
+        found = conn.execute(on("stopped", schema), {"study": study}).fetchone()
+    if found is None:
+        return position, signed, None
+    index, event, because = found
+    return position, signed, ProjectionStopped(f"{event} at index {index}: {because}", (index,), index=index)
+
+
+def reading_values(study: str, name: str) -> dict[str, str]:
+    """The parameters with which a reading begins."""
+    return {"study": study, "name": name, "patience": f"{PATIENCE_S}s"}
 
 
 def _wait(database: Database, study: str, name: str, wanted: int) -> None:

@@ -19,13 +19,28 @@ from projections.engine.errors import ReadingMalformed, RecordNotFound, SubjectN
 from projections.engine.reading import Reader
 from projections.engine.rows import Asked, Where, every
 from projections.entries import Entries, masked
-from projections.patient import sections
+from projections.patient import clinical, sections
 from projections.patient.definition import COUNTS
+from projections.patient.page import Page
 from projections.schedule.plan import due, occasions
 from projections.subjects import Line, line, subject_of
 
 MAX_LIMIT = 1_000
 """Lines of one page of the list."""
+
+PLAIN = (
+    "pregnancies",
+    "medications",
+    "history",
+    "procedures",
+    "assessments",
+    "visits",
+    "deviations",
+    "acts",
+    "freezes",
+    "reviews",
+)
+"""Sections that are their entries and no more."""
 
 NUMBERING = frozenset({"SubjectScreened", "SubjectRescreened"})
 """Events that give a subject its number."""
@@ -75,34 +90,20 @@ def subject(reader: Reader, subject: str) -> dict[str, Any]:
     order = reader.enrolment_order(found.label)
     hidden = masked(reader.study, found)
     shown = replace(line(found), site=site_of(found))
-    page = sections.Page(reader.study, found, shown, order, reader.at, Entries(found.records, hidden))
+    page = Page(reader.study, found, shown, order, reader.at, Entries(found.records, hidden))
     listed = occasions(reader.study, found, order, reader.at)
     return {
         "subject": sections.identity(page),
         "consent": sections.consents(page),
         "eligibility": sections.criteria(page),
         "enrolment": sections.enrolment(page),
-        "treatment": sections.treatment(page),
-        "specimens": sections.specimens(page),
-        "labs": sections.labs(page),
-        "adverse_events": sections.adverse_events(page),
+        "treatment": clinical.treatment(page),
+        "specimens": clinical.specimens(page),
+        "labs": clinical.labs(page),
+        "adverse_events": clinical.adverse_events(page),
         "queries": sections.queries(page),
         "signatures": sections.signatures(page),
-        **sections.plain(
-            page,
-            (
-                "pregnancies",
-                "medications",
-                "history",
-                "procedures",
-                "assessments",
-                "visits",
-                "deviations",
-                "acts",
-                "freezes",
-                "reviews",
-            ),
-        ),
+        **{name: page.listed(name) for name in PLAIN},
         "schedule": listed,
         "due": due(listed),
         "findings": [_finding(one) for one in finding_rules.of_subject(reader.study, found, order)],

@@ -16,10 +16,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from ledger.application import Ledger
 from ledger.signer import SLOT_BYTES, SignerAlarm
+from ledger.store import statements
 from ledger.store.embedded import DatabaseUrls
+from ledger.writer import Answer
 from tests.crash.faults import put
 from tests.scenario.checker import check_everything
 from tests.scenario.clock import TurnedClock
@@ -30,6 +33,15 @@ from tests.scenario.waiting import wait_until
 
 STUDY = "COAST-07"
 TILE = 256
+FENCES = (
+    "SELECT 'ledger.' || c.relname, t.tgname FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid "
+    "WHERE c.relnamespace = 'ledger'::regnamespace AND NOT t.tgisinternal"
+)
+
+
+def of(name: object) -> sql.Identifier:
+    """A name, with its schema where it has one."""
+    return sql.Identifier(*str(name).split("."))
 
 
 def state_of(sim: Simulator) -> Path:
@@ -55,9 +67,12 @@ def tampering(sim: Simulator) -> Iterator[psycopg.Connection[tuple[object, ...]]
     """A superuser at work behind the triggers."""
     with psycopg.connect(superuser(sim), autocommit=True) as admin:
         admin.execute("SET session_replication_role = replica")
-        for table in ("events", "heads", "checkpoints"):
-            admin.execute(f"ALTER TABLE ledger.{table} DISABLE TRIGGER ALL")
+        fences = admin.execute(FENCES).fetchall()
+        for table, name in fences:
+            admin.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER {}").format(of(table), of(name)))
         yield admin
+        for table, name in fences:
+            admin.execute(sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(of(table), of(name)))
 
 
 def superuser(sim: Simulator) -> str:
@@ -279,3 +294,31 @@ def test_a_copy_of_the_home_on_another_machine_would_be_a_second_signer_and_give
         answer = door.append(told.text)
         assert (answer.index, answer.repeat) == (size, True)
         assert answer.receipt == told.answer.receipt
+
+
+def test_a_database_that_fell_back_under_a_running_server_is_noticed_before_anything_is_promised(
+    sim: Simulator,
+) -> None:
+    """A standby that lagged behind takes over: what was signed is gone, and its indexes are given anew."""
+    ledger = ledger_of(sim)
+    quiet(sim)
+    with ledger.database.connection() as connection:
+        old = statements.read_head(connection, STUDY)
+    for number in ("1", "2", "3"):
+        record(sim, number)
+    signed = quiet(sim)
+    with tampering(sim) as admin:
+        admin.execute("DELETE FROM ledger.events WHERE idx >= %s", [old.size])
+        admin.execute("DELETE FROM ledger.checkpoints WHERE size > %s", [old.size])
+        values = [old.size, old.frontier, old.root, old.last_recorded_at]
+        admin.execute("UPDATE ledger.heads SET size = %s, frontier = %s, root = %s, last_recorded_at = %s", values)
+    answers = []
+    for number in ("4", "5", "6", "7", "8", "9"):
+        text = sim.sign(sim.staff().coordinator, "SubjectScreened", sim.subject(number), number=number)
+        answers.append(next(iter(ledger.append_many(STUDY, [text]))))
+    recorded = [answer for answer in answers if isinstance(answer, Answer)]
+    assert recorded, "statements are still taken in"
+    assert {answer.receipt for answer in recorded} == {None}, "a receipt for an index that was given twice"
+    alarm = ledger.writer(STUDY).alarm
+    assert alarm is not None
+    assert str(signed) in alarm.because or "root" in alarm.because

@@ -49,7 +49,9 @@ def listening(ledger: Ledger, study: str) -> Iterator[Server]:
     """Serve a ledger on a free port while the context lasts."""
     config = uvicorn.Config(create_app(ledger), log_level="critical", access_log=False, lifespan="on")
     server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
         address = listener.getsockname()[:2]
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
         thread.start()

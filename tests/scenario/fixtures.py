@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
 from psycopg import sql
 
 from ledger.application import Ledger
@@ -42,6 +43,7 @@ __all__ = [
     "doomed_trial",
     "ledger",
     "opened_trial",
+    "plain_logs",
     "trial",
     "turned_clock",
 ]
@@ -55,6 +57,13 @@ class Opened:
     home: Path
     sim: Simulator
     now: datetime
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_logs() -> None:
+    """Log lines as they come; the usual ones show every variable of a traceback, which takes seconds."""
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.processors.add_log_level, renderer])
 
 
 @pytest.fixture(scope="session")

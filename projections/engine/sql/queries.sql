@@ -1,14 +1,12 @@
 -- Every statement of the projections' engine. Form: see ledger/store/sql. {schema} and {table} are identifiers
 -- that the code fills in: read models live in schemas of their own, whose names are made of declared names only.
 
--- take_time --
--- Lets this transaction wait longer for whoever reads from it, in milliseconds.
-SELECT set_config('idle_in_transaction_session_timeout', %(milliseconds)s, true)
-
 -- reading_of --
--- Returns what a reader of a projection starts from: its schema, version and position, and the signed size.
+-- Returns what a reader of a projection starts from: its schema, version and position, and the signed size. Lets
+-- this transaction wait longer, in milliseconds, for a page that thinks or a client that reads slowly.
 SELECT s.study_id IS NOT NULL, p.schema_name, p.version, coalesce(o.position, 0),
-       coalesce((SELECT size FROM ledger.checkpoints WHERE study_id = %(study)s ORDER BY size DESC LIMIT 1), 0)
+       coalesce((SELECT size FROM ledger.checkpoints WHERE study_id = %(study)s ORDER BY size DESC LIMIT 1), 0),
+       set_config('idle_in_transaction_session_timeout', %(patience)s, true)
 FROM (SELECT 1) AS one
 LEFT JOIN ledger.studies AS s ON s.study_id = %(study)s
 LEFT JOIN projection.pointers AS p ON p.study_id = %(study)s AND p.name = %(name)s
@@ -184,6 +182,10 @@ SELECT idx, event, because FROM {schema}."_stopped" WHERE study_id = %(study)s
 -- unstop --
 -- Lets a read model try again.
 DELETE FROM {schema}."_stopped" WHERE study_id = %(study)s
+
+-- take_turn --
+-- Takes the turn of building in a scratch schema, as long as this connection lasts; false where another has it.
+SELECT pg_try_advisory_lock(7242019, hashtext(%(scratch)s))
 
 -- begin_part --
 -- Starts a part of a rebuild, unless it was begun before.

@@ -183,3 +183,26 @@ def test_a_reader_of_a_study_that_nobody_follows_yet_is_told_so(book: Book, read
     book.sign()
     with pytest.raises(ProjectionBehind), read("patient"):
         pass
+
+
+def test_an_event_that_nobody_can_fold_stops_every_projection_of_its_study_there_and_no_other_study(
+    book: Book, projector: Database, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An older follower meets an event of a newer version: it does not guess."""
+    write(book)
+    poison = book.size
+    book.tell("SubjectScreened", 5, claims={"v": 2}, number="P-5")
+    book.tell("SubjectScreened", 6, number="P-6")
+    book.sign()
+    quiet = Book(database, "TRIAL-2")
+    quiet.open()
+    quiet.sign()
+    with caplog.at_level(logging.ERROR, "projections"):
+        Runner(projector, read_models()).catch_up()
+    assert positions(projector) == {poison}
+    assert positions(projector, "TRIAL-2") == {quiet.size}
+    assert f"stands still at index {poison} (SubjectScreened): NewerVersion" in caplog.text
+    with pytest.raises(ProjectionStopped), open_reader(database, "TRIAL-1", "patient", None, None, NOW):
+        pass
+    with open_reader(database, "TRIAL-1", "patient", poison, None, NOW) as reader:
+        assert reader.size == poison

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ledger.domain import findings as finding_rules
+from ledger.domain.catalogue import CATALOGUE
 from projections.engine.errors import ReadingMalformed, RecordNotFound, SubjectNotFound
 from projections.patient import view as patient
 from tests.integration.projections.book import Book, ref, subject_id
@@ -246,6 +247,39 @@ def test_a_decision_whose_basis_changed_shows_what_changed(trial: Simulator) -> 
     assert shown["enrolment"]["decision"]["basis_changed"] == [act.index]
     assert shown["eligibility"]["failing"] == ["I2"]
     assert {"BASIS-1", "ELIGIBILITY-5"} <= {one["rule"] for one in shown["findings"]}
+
+
+def test_every_record_of_a_subject_stands_somewhere_on_its_page(book: Book, follow: Follow, read: Read) -> None:
+    first = book.tell("SubjectScreened", 1, number="P-1", population="patient")
+    for model in CATALOGUE:
+        if "subject" not in model.about:
+            continue
+        claims = {} if model.target is None else {model.target: ref(first)}
+        if model.target == "corrects":
+            claims["corrects"]["field"] = "comment"
+        body = {name: ref(first) for name in ("record",) if name in model.model_fields}
+        given = {"reason": "x"} if "reason" in model.disclosed_fields() else {}
+        if model.__name__ == "SpecimenDrawn":
+            given["specimen"] = "S-1"
+        book.tell(model.__name__, 1, claims=claims, body=body or None, **given)
+    book.sign()
+    follow()
+    with read("patient") as reader:
+        shown = patient.subject(reader, subject_id(1))
+    found: set[int] = set()
+
+    def gather(value: Any) -> None:
+        if isinstance(value, dict):
+            if "event_label" in value:
+                found.add(value["index"])
+            for part in value.values():
+                gather(part)
+        elif isinstance(value, list):
+            for part in value:
+                gather(part)
+
+    gather({name: part for name, part in shown.items() if name != "findings"})
+    assert found == set(range(1, book.size))
 
 
 def test_signatures_over_records_name_them(book: Book, follow: Follow, read: Read) -> None:

@@ -154,6 +154,16 @@ def test_a_reader_sees_one_moment_while_the_follower_goes_on(book: Book, follow:
         assert reader.size < book.size
 
 
+def test_a_page_may_think_longer_than_other_transactions_may_idle(
+    book: Book, follow: Callable[[], int], read: Read
+) -> None:
+    book.sign()
+    follow()
+    with read("patient") as reader:
+        (allowed,) = reader.conn.execute("SHOW idle_in_transaction_session_timeout").fetchone() or ("",)
+    assert allowed == "10min"
+
+
 def test_wait_for_waits_until_the_projection_is_there(book: Book, follow: Callable[[], int], read: Read) -> None:
     book.sign()
     follow()

@@ -9,8 +9,8 @@ import pytest
 
 from ledger.store.database import Database
 from projections.definitions import NAMES, read_models
-from projections.engine import rebuild as rebuilding
-from projections.engine.errors import StudyNotKnown
+from projections.engine import building, tables
+from projections.engine.errors import RebuildRunning, StudyNotKnown
 from projections.engine.rebuild import Progress, rebuild, scratch_of
 from tests.integration.projections.book import Book
 from tests.integration.projections.course import write
@@ -79,8 +79,8 @@ def test_a_rebuild_that_fails_leaves_what_answers_as_it_was(
     def broken(*_: Any) -> None:
         raise ValueError("no more")
 
-    monkeypatch.setattr(rebuilding.tables, "move_study", broken)
-    monkeypatch.setattr(rebuilding.tables, "copy", broken)
+    monkeypatch.setattr(tables, "move_study", broken)
+    monkeypatch.setattr(tables, "copy", broken)
     with pytest.raises(ValueError, match="no more"):
         rebuild(projector, "TRIAL-1", NAMES)
     assert digests(projector) == before
@@ -99,12 +99,12 @@ def test_a_rebuild_that_was_killed_goes_on_where_it_was(
         done.append(progress.done)
         raise Killed
 
-    monkeypatch.setattr(rebuilding, "CHUNK_EVENTS", 1)
+    monkeypatch.setattr(building, "CHUNK_EVENTS", 1)
     with pytest.raises(Killed):
         rebuild(projector, "TRIAL-1", ["patient"], 1, once)
     chunks: list[int] = []
-    copied = rebuilding.tables.copy
-    monkeypatch.setattr(rebuilding.tables, "copy", lambda *given: (chunks.append(1), copied(*given))[1])
+    copied = tables.copy
+    monkeypatch.setattr(tables, "copy", lambda *given: (chunks.append(1), copied(*given))[1])
     (result,) = rebuild(projector, "TRIAL-1", ["patient"])
     assert len(chunks) == 2, "three aggregates, of which one was done"
     assert not result.changed
@@ -114,7 +114,24 @@ def test_a_rebuild_leaves_nothing_behind(followed: Book, projector: Database) ->
     rebuild(projector, "TRIAL-1", ["patient", "cohort"])
     with projector.connection() as conn:
         names = [name for (name,) in conn.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'rm%'")]
-    assert not {scratch_of(model) for model in read_models()} & set(names)
+    assert not {scratch_of(model, "TRIAL-1") for model in read_models()} & set(names)
+    assert len(names) == len(read_models())
+
+
+def test_two_rebuilds_of_one_projection_do_not_meet(followed: Book, projector: Database) -> None:
+    refused: list[str] = []
+
+    def meanwhile(progress: Progress) -> None:
+        if progress.step == "build" and not refused:
+            with pytest.raises(RebuildRunning):
+                rebuild(projector, "TRIAL-1", ["cohort", "patient"])
+            refused.append("yes")
+            (other,) = rebuild(projector, "TRIAL-1", ["safety"])
+            assert not other.changed
+
+    (result,) = rebuild(projector, "TRIAL-1", ["patient"], 1, meanwhile)
+    assert refused and not result.changed
+    assert not rebuild(projector, "TRIAL-1", ["patient"])[0].changed, "the turn was given back"
 
 
 def test_a_study_that_is_not_there_is_not_rebuilt(projector: Database) -> None:

@@ -11,7 +11,7 @@ from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.model import EventModel
 from projections.audit_trail.wording import as_cell, as_text, event_label, field_label, sentence
 from projections.definitions import DEFINITIONS
-from projections.patient.sections import SECTIONS
+from projections.patient.page import SECTIONS
 
 MODELS = list(CATALOGUE)
 ABOUT: dict[str, Any] = {
