@@ -52,6 +52,8 @@ from ledger.writer import (
 
 MAX_PAGE = 1_000
 """Entries in one answer of the change feed."""
+IN_FLIGHT_BYTES = 16_000_000
+"""Bytes of statements that one caller of `append_many` has on their way: a quarter of what a writer's queue takes."""
 
 
 class StudyNotFound(Refusal):
@@ -341,13 +343,15 @@ class Ledger:
         answers: queue.SimpleQueue[tuple[int, Outcome]] = queue.SimpleQueue()
         arrived: dict[int, tuple[Outcome, bytes | str]] = {}
         sent: dict[int, bytes | str] = {}
-        position = 0
+        position = weight = 0
         for number, text in enumerate(texts):
             sent[number] = text
+            weight += len(text)
             self._send(study, number, text, answers, validate_only, receipts)
-            while len(sent) >= in_flight or not answers.empty():
+            while len(sent) >= in_flight or weight >= IN_FLIGHT_BYTES or not answers.empty():
                 done, outcome = answers.get()
                 arrived[done] = (outcome, sent.pop(done))
+                weight -= len(arrived[done][1])
                 while position in arrived:
                     yield self._settled(study, *arrived.pop(position), validate_only)
                     position += 1

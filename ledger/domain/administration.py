@@ -143,6 +143,10 @@ def dose_of(record: Record) -> Fraction | None:
     return None if stated is None else decimal(stated)
 
 
+MAX_STEPS = 1_000
+"""Intervals counted on from one administration: weekly for twenty years; who states a million is early anyway."""
+
+
 def interval_problem(
     treatment: Treatment, last: str | None, steps: int, when: str | None, made_up: bool, zone: tzinfo | None
 ) -> tuple[str, str] | None:
@@ -157,8 +161,10 @@ def interval_problem(
     clock = any(length(text).by_clock for text in (treatment.interval, before, after) if text is not None)
     bounds = _instants if clock else _days
     started, moment = bounds(last, zone), bounds(when, zone)
+    if before is None and after is None:
+        return None
     due = started
-    for _ in range(steps):
+    for _ in range(min(steps, MAX_STEPS)):
         due = (length(treatment.interval).after(due[0]), length(treatment.interval).after(due[1]))
     said = f"given or due {when}, the last one {last}, interval {treatment.interval} times {steps}"
     if before is not None and moment[1] < length(before).negated().after(due[0]):

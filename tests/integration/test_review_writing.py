@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from ledger import writer
+from ledger import application, writer
 from ledger.application import Ledger
 from ledger.domain.refusals import Refusal
 from ledger.signer import SLOT_BYTES
@@ -69,6 +69,14 @@ def test_the_queue_is_bounded_by_its_bytes(trial: Simulator, monkeypatch: pytest
     assert {outcome.rule for outcome in busy} == {"WRITER-1"}
     assert size_of(trial) == size + 12 - len(busy)
     assert [trial.send(text).answer.repeat for text in texts].count(False) == len(busy)
+
+
+def test_a_long_list_of_large_statements_waits_for_itself(trial: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sends many never fills the queue alone: what is on its way is bounded, in bytes too."""
+    monkeypatch.setattr(application, "IN_FLIGHT_BYTES", 16_000)
+    monkeypatch.setattr(writer, "MAX_QUEUED_BYTES", 64_000)
+    told = trial.send_many(screenings(trial, 60, "x" * 4_000))
+    assert len({one.index for one in told}) == 60
 
 
 def test_what_a_transaction_has_no_time_for_comes_first_in_the_next(
