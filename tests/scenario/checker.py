@@ -46,6 +46,7 @@ from projections.engine.runner import Runner
 from tests.scenario.offline import Roots, leaf_of, open_checkpoint, open_receipt, roots_from_consistency
 from tests.scenario.simulator import Told
 from tests.scenario.tables import all_checkpoints, all_tiles
+from tests.scenario.waiting import wait_until
 
 PAGE = 1_000
 EVERY_VERSION_UP_TO = 5
@@ -251,10 +252,16 @@ def check_acknowledged(log: Log, acknowledged: Iterable[Told]) -> None:
 def check_projections(ledger: Ledger, log: Log, folded: dict[UUID, LedgerAggregate], thorough: bool) -> None:
     """10: nothing stops a projection, and what it shows depends on the log alone."""
     with ledger.projector_database() as database:
-        Runner(database, read_models()).catch_up()
-        for one in operations.standing(database, log.study):
+        runner, size = Runner(database, read_models()), len(log.rows)
+
+        def followed() -> list[dict[str, Any]] | None:
+            """Where they stand, when all have come as far as they can; a follower elsewhere may be at work too."""
+            runner.catch_up()
+            standing = operations.standing(database, log.study)
+            return standing if all(one["position"] == size or one["stopped"] for one in standing) else None
+
+        for one in wait_until(followed, f"following {log.study} to {size}"):
             assert one["stopped"] is None, f"{one['name']} stopped: {one['stopped']}"
-            assert one["position"] == len(log.rows), f"{one['name']} stands at {one['position']} of {len(log.rows)}"
         for definition in DEFINITIONS:
             rows = [
                 (table, partition_of(aggregate), values)
