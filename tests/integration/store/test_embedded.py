@@ -298,9 +298,10 @@ def test_who_asks_while_the_server_is_down_is_told_at_once_and_served_when_it_is
     urls = server.start()
     migrate(urls.admin)
     with Database(urls.app) as database:
-        pid = server.pid
-        os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: server.pid == 0)
+        with database.connection() as connection:
+            backend = connection.info.backend_pid
+        os.kill(server.pid, signal.SIGKILL)
+        wait_until(lambda: server.pid == 0 and gone(backend))  # it outlives its parent for a moment
         for _ in range(3):
             with pytest.raises(DatabaseUnavailable), database.connection() as connection:
                 connection.execute("SELECT 1")
