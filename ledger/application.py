@@ -23,15 +23,13 @@ from ledger.domain.aggregate import study_aggregate_id
 from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.genesis import GenesisTerms, NotOpened, decide_genesis
 from ledger.domain.refusals import Refusal
-from ledger.domain.study import protocol_file
 from ledger.home import Home
 from ledger.merkle.log_keys import LogKeys, derive
-from ledger.protocol import BrokenProtocol
 from ledger.receipts import Receipts
 from ledger.settings import Settings, SettingsError
 from ledger.signer import LogSigner, SignerAlarm
-from ledger.signing.errors import BadSignature, Malformed
-from ledger.signing.statement import Statement, parse, read_stored, verify
+from ledger.signing.errors import Malformed
+from ledger.signing.statement import Statement, parse, read_stored
 from ledger.store import evidence, statements
 from ledger.store.database import PROJECTOR, Conn, Database
 from ledger.store.embedded import DatabaseUrls, EmbeddedPostgres
@@ -43,7 +41,6 @@ from ledger.writer import (
     Answer,
     NotRecorded,
     Outcome,
-    SignatureWrong,
     StudyWriter,
     Submission,
     ledger_mapper,
@@ -118,6 +115,7 @@ class Ledger:
         self._genesis_keys = settings.genesis_keys
         self.database: Database
         self._writing: Database
+        self._signing: Database
         self.urls: DatabaseUrls
 
     # -- life -----------------------------------------------------------------------------------------------
@@ -130,6 +128,7 @@ class Ledger:
         self.database = Database(self.urls.app).open()
         # Readers may hold every connection of theirs as long as they like: writers and signers have their own.
         self._writing = Database(self.urls.app, name="trial-ledger-writer")
+        self._signing = Database(self.urls.app, name="trial-ledger-signer", waits_for_disk=False)
         return self
 
     def _urls(self) -> DatabaseUrls:
@@ -149,6 +148,7 @@ class Ledger:
         with suppress(AttributeError):
             self.database.close()
             self._writing.close()
+            self._signing.close()
         if self.embedded is not None:
             self.embedded.stop()
 
@@ -207,6 +207,10 @@ class Ledger:
             self.embedded is not None,
         )
 
+    def is_writing(self, study: str) -> bool:
+        """Whether the study's writer runs in this process already: `writer` then answers at once."""
+        return study in self._writers
+
     def writer(self, study: str) -> StudyWriter:
         """The study's writer in this process; raises StudyNotFound."""
         with self._lock:
@@ -229,7 +233,14 @@ class Ledger:
                 key = self.log_signers(study).ed25519
                 signer = LogSigner(self.home.signer_state(study), study, origin, key, self._clock)
                 writer = StudyWriter(
-                    study, origin, self._writing, signer, self.receipts(study), self.terms(study), self._clock
+                    study,
+                    origin,
+                    self._writing,
+                    self._signing,
+                    signer,
+                    self.receipts(study),
+                    self.terms(study),
+                    self._clock,
                 )
                 writer.start()
                 self._writers[study] = writer
@@ -250,7 +261,7 @@ class Ledger:
             self._clock,
         )
         try:
-            with self.database.connection() as connection:
+            with self._signing.connection() as connection:
                 signer.advance(connection)
         except SignerAlarm as alarm:
             return alarm
@@ -295,24 +306,12 @@ class Ledger:
             decide_genesis(statement, self.terms(study), now)
         return statement, known
 
-    def prepare(self, study: str, text: bytes | str) -> tuple[StudyWriter, Statement, bool]:
-        """Parse, check the form and, where the key is known, the signature; raises a Refusal.
-
-        Pure CPU, for any thread. The flag says whether the signature was verified.
-        """
+    def prepare(self, study: str, text: bytes | str) -> tuple[StudyWriter, Statement]:
+        """Parse and check the form; raises a Refusal. For any thread; the signature is the writer's to verify."""
         writer = self.writer(study)
         statement = self._parsed(text)
         CATALOGUE.check_form(statement)
-        key = writer.public_key(statement.kid)
-        if key is not None:
-            try:
-                verify(statement, key)
-            except BadSignature as wrong:
-                raise SignatureWrong(str(wrong)) from None
-            if statement.event == "ProtocolAdopted":
-                with suppress(BrokenProtocol):
-                    protocol_file(statement.content["file"])  # read here, and not while the head is locked
-        return writer, statement, key is not None
+        return writer, statement
 
     @staticmethod
     def _parsed(text: bytes | str) -> Statement:
@@ -372,9 +371,9 @@ class Ledger:
         receipts: bool,
     ) -> None:
         try:
-            writer, statement, verified = self.prepare(study, text)
+            writer, statement = self.prepare(study, text)
             done = partial(self._arrived, answers, number)
-            writer.submit([Submission(statement, done, verified, validate_only, receipts)])
+            writer.submit([Submission(statement, done, validate_only, receipts)])
         except Refusal as refusal:
             answers.put((number, refusal))
         except StoreError as error:

@@ -7,8 +7,9 @@ locked file outside the database; processes on one host share it. To advance it
  3. compares with what the database says: a smaller tree, another leaf, another root or another checkpoint is an
     alarm, and nothing is signed (a database restored from an older backup, an altered row, a second writer's fork);
  4. makes the new state durable, and only then lets the checkpoint out.
-A checkpoint reaches the database after the tiles that it completes. Killed between 4 and the database: whoever
-advances next, in whichever process, puts the same bytes there. Killed before 4: nothing left, nothing happened.
+A checkpoint reaches the database after the tiles that it completes. Killed between 4 and the database, or the
+database killed before it wrote it down (no commit waits for that, the state file keeps it): whoever advances next,
+in whichever process, puts the same bytes there. Killed before 4: nothing left, nothing happened.
 The state is written alternately into two slots, each with its own digest, so that a torn write leaves the other.
 """
 
@@ -31,7 +32,7 @@ from ledger.merkle.tree import Frontier, Growth, entry_leaf_hash
 from ledger.store import evidence, statements
 from ledger.store.database import Conn
 from ledger.store.errors import EvidenceConflict
-from ledger.store.rows import CheckpointRow, Head, TileRow
+from ledger.store.rows import CheckpointRow, SigningStart, TileRow
 
 SLOT_BYTES = 16_384
 """One slot of the state file: a frontier of 64 hashes and a checkpoint with both signatures fit twice."""
@@ -74,6 +75,8 @@ class LogSigner:
 
     def __init__(self, path: Path, study: str, origin: str, key: NoteSigner, clock: Callable[[], datetime]) -> None:
         self._path, self._study, self._origin, self._key, self._clock = path, study, origin, key, clock
+        self._known: tuple[bytes, _State] | None = None
+        """The file's bytes as this process saw them last, and what they say: another process may have written since."""
 
     def advance(self, connection: Conn) -> SignedTree:
         """Sign the newest committed tree; the same checkpoint again when nothing was committed since.
@@ -82,27 +85,30 @@ class LogSigner:
         """
         with self._locked() as descriptor:
             state = self._read(descriptor)
-            newest = evidence.latest_checkpoint(connection, self._study)
+            start = evidence.begin_signing(connection, self._study, state.size, ENTRIES_AT_ONCE)
+            newest, head = start.newest, start.head
             if not state.checkpoint and newest is not None:
                 raise SignerAlarm(
                     f"{self._origin} has checkpoints, but the signer's state is empty",
                     "Restore the state file from its backup; a signer without its state could fork the log.",
                 )
-            head = statements.read_head(connection, self._study)
             if head.size < state.size:
                 raise SignerAlarm(
                     f"the database holds {head.size} entries of {self._origin}, but {state.size} were signed",
                     "It was restored from an older backup, or entries were taken away. Put the missing entries back "
                     "(from a standby, a newer backup or receipts); the log must not go on without them.",
                 )
-            tree = self._recompute(connection, state, head)
+            tree = self._recompute(connection, state, start)
             if newest is not None:
                 self._agree(state, newest, tree)
             if tree.size > state.size or not state.checkpoint:
                 self._write(descriptor, state, tree)
             released = newest.size if newest is not None else 0
+            if state.checkpoint and state.size > released:
+                self._release(connection, released, state.size, state.frontier.root(), state.checkpoint)
+                released = state.size
             if tree.size > released:
-                self._release(connection, tree, released)
+                self._release(connection, released, tree.size, tree.root, tree.checkpoint)
             return tree
 
     def _agree(self, state: _State, newest: CheckpointRow, tree: SignedTree) -> None:
@@ -122,26 +128,32 @@ class LogSigner:
         with self._locked() as descriptor:
             return self._read(descriptor).size
 
-    def _recompute(self, connection: Conn, state: _State, head: Head) -> SignedTree:
+    def _recompute(self, connection: Conn, state: _State, start: SigningStart) -> SignedTree:
+        head, entries = start.head, start.entries
         leaves: list[bytes] = []
         position = state.size
         while position < head.size:
             stop = min(position + ENTRIES_AT_ONCE, head.size)
-            rows = statements.select_events(connection, self._study, position, stop, ENTRIES_AT_ONCE)
-            if [row.idx for row in rows] != list(range(position, stop)):
+            page = entries[: stop - position]
+            if [index for index, *_ in page] != list(range(position, stop)):
                 raise SignerAlarm(
                     f"entries of {self._origin} between {position} and {stop} are missing",
                     "Rows were deleted. Restore them from a standby or a backup.",
                 )
-            for row in rows:
-                leaf = entry_leaf_hash(row.jwt, row.recorded_at)
-                if leaf != row.leaf_hash:
+            for index, jwt, recorded_at, stored in page:
+                try:
+                    leaf = entry_leaf_hash(jwt.decode("ascii"), recorded_at)
+                except ValueError:  # bytes that never were an entry's
+                    leaf = b""
+                if leaf != stored:
                     raise SignerAlarm(
-                        f"the entry {row.idx} of {self._origin} is not what was committed",
+                        f"the entry {index} of {self._origin} is not what was committed",
                         "A row was altered after it was committed. Restore it from a standby or a backup.",
                     )
                 leaves.append(leaf)
             position = stop
+            if position < head.size:
+                entries = evidence.begin_signing(connection, self._study, position, ENTRIES_AT_ONCE).entries
         growth = Growth(state.frontier, leaves)
         root = growth.after.root()
         if root != head.root:
@@ -154,12 +166,12 @@ class LogSigner:
             checkpoint = Checkpoint(self._origin, head.size, root).sign([self._key]).decode()
         return SignedTree(head.size, root, checkpoint, growth)
 
-    def _release(self, connection: Conn, tree: SignedTree, released: int) -> None:
+    def _release(self, connection: Conn, released: int, size: int, root: bytes, checkpoint: str) -> None:
         """Put the tiles that became full since the checkpoint of size `released`, and then the checkpoint, where
         readers find them; harmless when repeated."""
-        row = CheckpointRow(tree.size, tree.root, tree.checkpoint, self._clock())
+        row = CheckpointRow(size, root, checkpoint, self._clock())
         try:
-            self._complete(connection, released, tree.size)
+            self._complete(connection, released, size)
             evidence.insert_checkpoint(connection, self._study, row)
         except EvidenceConflict as conflict:
             raise self._conflict(conflict.cause) from None
@@ -201,10 +213,13 @@ class LogSigner:
             os.close(descriptor)
 
     def _read(self, descriptor: int) -> _State:
-        slots = [_decode(os.pread(descriptor, SLOT_BYTES, number * SLOT_BYTES)) for number in (0, 1)]
+        raw = os.pread(descriptor, 2 * SLOT_BYTES, 0)
+        if self._known is not None and self._known[0] == raw:
+            return self._known[1]
+        slots = [_decode(raw[number * SLOT_BYTES : (number + 1) * SLOT_BYTES]) for number in (0, 1)]
         found = [slot for slot in slots if slot is not None]
         if not found:
-            if any(os.pread(descriptor, 2 * SLOT_BYTES, 0)):  # zeros: killed while the file was made, nothing signed
+            if any(raw):  # zeros: killed while the file was made, nothing signed
                 raise SignerAlarm(
                     f"the signer's state of {self._origin} cannot be read",
                     "Restore the file from its backup; a signer without its state could fork the log.",
@@ -214,6 +229,7 @@ class LogSigner:
         if state.origin != self._origin:
             because = f"the state is of the log {state.origin!r}, not {self._origin!r}"
             raise SignerAlarm(because, "Restore the right file.")
+        self._known = (raw, state)
         return state
 
     def _write(self, descriptor: int, old: _State, tree: SignedTree) -> None:
@@ -221,8 +237,11 @@ class LogSigner:
         grow = os.fstat(descriptor).st_size < 2 * SLOT_BYTES
         if grow:
             os.ftruncate(descriptor, 2 * SLOT_BYTES)
-        os.pwrite(descriptor, _encode(fresh), (fresh.sequence % 2) * SLOT_BYTES)
+        slot, place = _encode(fresh), (fresh.sequence % 2) * SLOT_BYTES
+        os.pwrite(descriptor, slot, place)
         os.fsync(descriptor)
+        before = self._known[0] if self._known is not None else bytes(2 * SLOT_BYTES)
+        self._known = (before[:place] + slot + before[place + SLOT_BYTES :], fresh)
         if grow:
             folder = os.open(self._path.parent, os.O_RDONLY)
             os.fsync(folder)

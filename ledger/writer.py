@@ -23,6 +23,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -44,14 +45,16 @@ from ledger.domain.context import ROSTER_EVENTS, Context, Roster
 from ledger.domain.decide import decide
 from ledger.domain.genesis import GenesisTerms, decide_genesis
 from ledger.domain.refusals import Refusal
+from ledger.domain.study import protocol_file
 from ledger.merkle.tree import HASH_BYTES, Frontier, entry_leaf_hash
+from ledger.protocol import BrokenProtocol
 from ledger.receipts import Receipts, base64url
 from ledger.signer import LogSigner, SignedTree, SignerAlarm
 from ledger.signing.errors import BadSignature
 from ledger.signing.keys import PublicKey
 from ledger.signing.statement import Statement, verify
 from ledger.store import evidence, statements
-from ledger.store.database import Conn, Database, notify
+from ledger.store.database import Conn, Database
 from ledger.store.errors import DatabaseFull, DatabaseUnavailable, StoreError
 from ledger.store.recorder import EventClasses, LedgerMapper, LedgerStoredEvent
 from ledger.store.rows import AppendStart, EventRow, Head
@@ -72,7 +75,8 @@ MAX_CACHED_RECORDS = 40_000
 TREES_KEPT = 8
 """Trees signed last that are kept at hand: an advance may cover what is handed over only after it."""
 CLOCK_SKEW = timedelta(seconds=2)
-"""How far the last `recorded_at` may lie ahead of this machine's clock before the writer stops."""
+"""How far the last `recorded_at` may lie ahead of this machine's clock, and the database's clock from it, before the
+writer stops (DESIGN section 5)."""
 
 SIGN_AGAIN_SECONDS = 1.0
 """How soon the signer tries again what it could not do: a database is back in a second, or in minutes."""
@@ -108,7 +112,7 @@ class NoRoom(NotRecorded):
 
 
 class ClockAlarm(Refusal):
-    """This machine's clock is behind the ledger's last entry; the writer has stopped."""
+    """This machine's clock is behind the ledger's last entry, or off the database's; the writer has stopped."""
 
     rule, status = "WRITER-3", 503
     remedy = "Set the clocks of all writing machines right; the writer goes on by itself."
@@ -172,13 +176,13 @@ class Submission:
 
     statement: Statement
     done: Callable[[Outcome], None]
-    verified: bool = False
     validate_only: bool = False
     receipt: bool = True
+    verified: bool = field(init=False, default=False)
+    weight: int = field(init=False)
 
-    @property
-    def weight(self) -> int:
-        return len(self.statement.jwt) + sum(map(len, self.statement.disclosures))
+    def __post_init__(self) -> None:
+        self.weight = len(self.statement.jwt) + sum(map(len, self.statement.disclosures))
 
 
 @dataclass(slots=True)
@@ -191,12 +195,17 @@ class _State:
     study: Study | None = None
     roster: Roster = field(default_factory=Roster)
     subjects: OrderedDict[UUID, Subject] = field(default_factory=OrderedDict)
+    looked_at: int = 0
 
     def keep(self, id: UUID, subject: Subject) -> None:
         self.subjects[id] = subject
         self.subjects.move_to_end(id)
 
     def shrink(self) -> None:
+        """Let go of the subjects used least; looked at once in a while, for it counts everything."""
+        if self.position - self.looked_at < MAX_CACHED_RECORDS // 40:
+            return
+        self.looked_at = self.position
         total = sum(len(subject.records) for subject in self.subjects.values())
         while total > MAX_CACHED_RECORDS and len(self.subjects) > 1:
             _, dropped = self.subjects.popitem(last=False)
@@ -230,6 +239,7 @@ class StudyWriter:
         study: str,
         origin: str,
         database: Database,
+        signing: Database,
         signer: LogSigner,
         receipts: Receipts,
         terms: GenesisTerms,
@@ -239,7 +249,7 @@ class StudyWriter:
         self.alarm: SignerAlarm | None = None
         self.clock_alarm: ClockAlarm | None = None
         self.seen_alarm: SeenDiffers | None = None
-        self._database, self._signer, self._receipts = database, signer, receipts
+        self._database, self._signing, self._signer, self._receipts = database, signing, signer, receipts
         self._terms, self._clock = terms, clock
         self._study_id = study_aggregate_id(origin)
         self._mapper = ledger_mapper(origin)
@@ -286,11 +296,6 @@ class StudyWriter:
             self._queued_bytes += weight
             self._wake.notify()
 
-    def public_key(self, kid: str) -> PublicKey | None:
-        """The key that a statement names, as far as this process has seen it enrolled: to verify early."""
-        key = self._keys.get(kid)
-        return None if key is None else _public_key(kid, key.jwk)
-
     @property
     def queued(self) -> int:
         """How many statements wait."""
@@ -308,7 +313,38 @@ class StudyWriter:
             batch = self._take()
             if batch is None:
                 return
-            self._write_safely(batch)
+            batch = self._verified_early(batch)
+            if batch:
+                self._write_safely(batch)
+
+    def _verified_early(self, batch: list[Submission]) -> list[Submission]:
+        """Verify, before the head is locked, what keys known here have signed; the others after their predecessors.
+
+        The interpreter's lock is free meanwhile: whoever parses the next statements does so then.
+        """
+        left = []
+        for submission in batch:
+            try:
+                self._verify_early(submission)
+            except SignatureWrong as wrong:
+                self._answer([(submission, wrong)])
+            except Exception:  # it is tried again, and answered, where it is decided
+                log.exception("verify-fault", study=self.study, jti=submission.statement.jti)
+                left.append(submission)
+            else:
+                left.append(submission)
+        return left
+
+    def _verify_early(self, submission: Submission) -> None:
+        statement = submission.statement
+        key = self._keys.get(statement.kid)
+        if key is None or submission.verified:
+            return
+        _verify(statement, key.jwk)
+        submission.verified = True
+        if statement.event == "ProtocolAdopted":
+            with suppress(BrokenProtocol):
+                protocol_file(statement.content["file"])  # read here, and not while the head is locked
 
     def _write_safely(self, batch: list[Submission]) -> None:
         """The loop outlives whatever one batch did; a statement that spoils its batch is then alone with it."""
@@ -324,6 +360,8 @@ class StudyWriter:
                 self._write_safely([submission])
 
     def _take(self) -> list[Submission] | None:
+        with self._sign_wake:  # what is committed sooner than the signer can take it is answered no sooner
+            self._sign_wake.wait_for(lambda: not self._unsigned)
         with self._wake:
             while not self._queue:
                 if self._stopping:
@@ -397,15 +435,11 @@ class StudyWriter:
             self._state = None
             raise
         state.frontier = frontier
-        try:
-            notify(connection, self.study, state.position)
-        except Exception as error:  # a hint alone: what was recorded stands, and whoever listens polls as well
-            log.warning("notify-failed", study=self.study, because=str(error))
 
     def _decide_all(self, connection: Conn, begun: AppendStart, batch: list[Submission], out: _Batch) -> None:
         state = self._caught_up(connection, begun.head)
         now = self._clock()
-        self._check_clock(state, now)
+        self._check_clock(state, now, begun.database_time)
         out.known = {jti: (known.idx, known.jwt_sha256) for jti, known in begun.known.items()}
         until = time.monotonic() + DECIDE_SECONDS
         for place, submission in enumerate(batch):
@@ -424,9 +458,12 @@ class StudyWriter:
             else:
                 out.answers.append((submission, answer))
 
-    def _check_clock(self, state: _State, now: datetime) -> None:
+    def _check_clock(self, state: _State, now: datetime, database_time: datetime) -> None:
         if state.study is not None and state.study.genesis.body["clock"] == "simulated":
             return
+        system = datetime.now(UTC)
+        if abs(system - database_time) > CLOCK_SKEW:
+            raise ClockAlarm(f"this machine's clock says {stamp(system)}, the database's {stamp(database_time)}")
         last = state.last_recorded_at
         if last and datetime.fromisoformat(last) > now + CLOCK_SKEW:
             raise ClockAlarm(f"the clock says {stamp(now)}, the last entry {last}")
@@ -495,17 +532,13 @@ class StudyWriter:
         return state.study if about == self._study_id else subject
 
     def _verified(self, state: _State, submission: Submission) -> None:
-        """A statement whose key was not known when it came in is verified here, after its predecessors."""
+        """A statement whose key was not known before the batch is verified here, after its predecessors."""
         if submission.verified or state.study is None:
             return
         statement = submission.statement
         key = state.study.authority.key(statement.kid)
-        if key is None:
-            return  # decide() says that the key is not enrolled
-        try:
-            verify(statement, _public_key(statement.kid, key.jwk))
-        except BadSignature as wrong:
-            raise SignatureWrong(str(wrong)) from None
+        if key is not None:  # decide() says so where it is not enrolled
+            _verify(statement, key.jwk)
 
     def _record(
         self, state: _State, statement: Statement, aggregate: LedgerAggregate | None, at: str, out: _Batch
@@ -640,6 +673,7 @@ class StudyWriter:
                     return
                 waiting = list(self._unsigned)
                 self._unsigned.clear()
+                self._sign_wake.notify_all()
             try:
                 done = self._sign(waiting)
             except Exception:
@@ -656,7 +690,7 @@ class StudyWriter:
     def _sign(self, waiting: list[tuple[Submission, Answer]]) -> bool:
         """Have everything committed signed, by whichever process it was; answer who waits. False: not yet."""
         try:
-            with self._database.connection() as connection:
+            with self._signing.connection() as connection:
                 if not waiting and self.alarm is None:
                     if statements.read_head(connection, self.study).size == self.signed_size:
                         return True
@@ -756,6 +790,13 @@ def _row(stored: LedgerStoredEvent, statement: Statement, leaf: bytes) -> EventR
         stored.recorded_at,
         leaf,
     )
+
+
+def _verify(statement: Statement, jwk: Mapping[str, Any]) -> None:
+    try:
+        verify(statement, _public_key(statement.kid, jwk))
+    except BadSignature as wrong:
+        raise SignatureWrong(str(wrong)) from None
 
 
 _PARSED: dict[str, PublicKey] = {}

@@ -29,6 +29,7 @@ import typer
 from api.cli.output import EXIT_USAGE, Json, give, talk
 from ledger.settings import Settings
 from ledger.store.errors import StoreError
+from projections.engine.collector import collecting_rarely
 
 if TYPE_CHECKING:
     from uvicorn import Server
@@ -88,6 +89,7 @@ def serve(
         watch.start()
         stack.callback(watch.join)
         stack.callback(stop.set)
+        stack.enter_context(collecting_rarely())
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(ledger, listener, until_eof, json_))
 
@@ -121,7 +123,12 @@ async def _run(ledger: Ledger, listener: socket.socket, until_eof: bool, as_json
     from api.v1.app import create_app
 
     config = uvicorn.Config(
-        create_app(ledger), log_level="warning", access_log=False, lifespan="on", server_header=False
+        create_app(ledger),
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        proxy_headers=False,
     )
     server = uvicorn.Server(config)
     server.capture_signals = partial(_told_to_end, server)  # type: ignore[method-assign]

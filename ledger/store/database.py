@@ -74,14 +74,17 @@ class Database:
         statement_timeout_s: float = STATEMENT_TIMEOUT_S,
         lock_timeout_s: float = LOCK_TIMEOUT_S,
         idle_in_transaction_timeout_s: float = IDLE_IN_TRANSACTION_TIMEOUT_S,
+        waits_for_disk: bool = True,
     ) -> None:
-        limits = {
+        limits: dict[str, str | int] = {
             "role": role,
             "timezone": "UTC",
             "statement_timeout": round(statement_timeout_s * 1000),
             "lock_timeout": round(lock_timeout_s * 1000),
             "idle_in_transaction_session_timeout": round(idle_in_transaction_timeout_s * 1000),
         }
+        if not waits_for_disk:  # for what is kept elsewhere as well, and written again when it is missing
+            limits["synchronous_commit"] = "off"
         self.url = connection_string(
             url,
             options=" ".join(f"-c {key}={value}" for key, value in limits.items()),
@@ -178,9 +181,3 @@ class Listener:
             self._connection = psycopg.connect(self._database.url, autocommit=True)
             self._connection.execute(SQL["listen"])
         return self._connection
-
-
-def notify(conn: Conn, study: str, size: int) -> None:
-    """Hints to every Listener that the study has reached this size. Once per batch: commits that notify
-    wait for each other."""
-    conn.execute(SQL["notify"], {"study": study, "size": size})

@@ -18,8 +18,9 @@ from psycopg.types.json import Jsonb
 from ledger.merkle.tiles import WIDTH, tile_root
 from ledger.merkle.tree import HASH_BYTES
 from ledger.store.errors import EvidenceConflict
-from ledger.store.rows import CheckpointRow, TileRow
+from ledger.store.rows import CheckpointRow, SigningStart, TileRow
 from ledger.store.sql import SQL
+from ledger.store.statements import head_of
 
 Conn = Connection[TupleRow]
 
@@ -28,8 +29,8 @@ REPLACEMENT = "\ufffd"
 
 
 def insert_checkpoint(conn: Conn, study: str, checkpoint: CheckpointRow) -> bool:
-    """Stores a checkpoint; False when it is there. Raises EvidenceConflict when one of this size with
-    another root or note is there."""
+    """Stores a checkpoint and hints to every Listener that the study is signed as far; False when it is there.
+    Raises EvidenceConflict when one of this size with another root or note is there."""
     values = {
         "study": study,
         "size": checkpoint.size,
@@ -37,12 +38,24 @@ def insert_checkpoint(conn: Conn, study: str, checkpoint: CheckpointRow) -> bool
         "note": checkpoint.note,
         "signed_at": checkpoint.signed_at,
     }
-    if conn.execute(SQL["insert_checkpoint"], values).rowcount == 1:
+    [(inserted, _)] = conn.execute(SQL["insert_checkpoint"], values).fetchall()
+    if inserted:
         return True
     stored = checkpoint_at(conn, study, checkpoint.size)
     if stored is None or (stored.root, stored.note) != (checkpoint.root, checkpoint.note):
         raise EvidenceConflict(f"checkpoint of {study} at size {checkpoint.size}")
     return False
+
+
+def begin_signing(conn: Conn, study: str, start: int, limit: int) -> SigningStart:
+    """The newest checkpoint, the head, and at most `limit` entries from the index `start` up to the head, as of one
+    moment. Raises StudyUnknown."""
+    values = {"study": study, "start": start, "limit": limit}
+    rows = conn.execute(SQL["begin_signing"], values, binary=True).fetchall()
+    first = rows[0] if rows else (None,) * 12
+    newest = CheckpointRow(*first[:4]) if first[0] is not None else None
+    head = head_of(study, first[4:8] if rows else None)
+    return SigningStart(newest, head, [row[8:] for row in rows if row[8] is not None])
 
 
 def latest_checkpoint(conn: Conn, study: str) -> CheckpointRow | None:

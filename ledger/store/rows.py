@@ -67,6 +67,16 @@ class CheckpointRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SigningStart:
+    """What the signer learns at once: the newest checkpoint released, the head, and from the first entry that it
+    has not signed: index, stored JWT, `recorded_at`, leaf hash; as many as were asked for, the rest by page."""
+
+    newest: CheckpointRow | None
+    head: Head
+    entries: list[tuple[int, bytes, str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
 class TileRow:
     """A full tile: 256 hashes of 32 bytes, the n-th of its level."""
 

@@ -57,12 +57,12 @@ def select_studies(conn: Conn) -> dict[str, str]:
 
 def lock_head(conn: Conn, study: str) -> Head:
     """Locks the head until the transaction ends. Raises StudyUnknown."""
-    return _head(study, conn.execute(SQL["lock_head"], {"study": study}, binary=True).fetchone())
+    return head_of(study, conn.execute(SQL["lock_head"], {"study": study}, binary=True).fetchone())
 
 
 def read_head(conn: Conn, study: str) -> Head:
     """The head as committed. Raises StudyUnknown."""
-    return _head(study, conn.execute(SQL["read_head"], {"study": study}, binary=True).fetchone())
+    return head_of(study, conn.execute(SQL["read_head"], {"study": study}, binary=True).fetchone())
 
 
 def store_head(conn: Conn, study: str, head: Head) -> None:
@@ -81,10 +81,10 @@ def begin_append(conn: Conn, study: str, jtis: Collection[str]) -> AppendStart:
         with conn.pipeline():
             conn.execute(SQL["begin_append"])
             head = conn.execute(SQL["lock_head"], {"study": study}, binary=True)
-            known = conn.execute(SQL["known_jtis"], {"study": study, "jtis": list(jtis)}, binary=True)
-            clock = conn.execute(SQL["clock"], binary=True)
-        [(database_time,)] = clock.fetchall()
-        return AppendStart(_head(study, head.fetchone()), _known(known), database_time)
+            values = {"study": study, "jtis": [UUID(jti) for jti in jtis]}
+            found = conn.execute(SQL["known_jtis_and_clock"], values, binary=True)
+        *known, (_, _, _, database_time) = found.fetchall()
+        return AppendStart(head_of(study, head.fetchone()), _known(row[:3] for row in known), database_time)
 
 
 def finish_append(conn: Conn, study: str, rows: Sequence[EventRow], head: Head) -> None:
@@ -181,7 +181,8 @@ def _abandoned_on_error(conn: Conn) -> Iterator[None]:
         raise
 
 
-def _head(study: str, row: TupleRow | None) -> Head:
+def head_of(study: str, row: TupleRow | None) -> Head:
+    """A row of the heads. Raises StudyUnknown when there is none."""
     if row is None:
         raise StudyUnknown(study)
     size, frontier, root, last_recorded_at = row

@@ -15,7 +15,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from ledger import writer
 from ledger.signer import LogSigner
 from ledger.store import evidence, statements
 from ledger.writer import StudyWriter
@@ -51,8 +50,7 @@ class Fault:
 PLACES: dict[str, tuple[Any, str]] = {
     "taking the head's lock": (statements, "begin_append"),
     "inserting and committing": (statements, "finish_append"),
-    "telling readers": (writer, "notify"),
-    "reading the head to sign": (statements, "read_head"),
+    "reading what to sign": (evidence, "begin_signing"),
     "reading the entries to sign": (LogSigner, "_recompute"),
     "writing the signer's state": (LogSigner, "_write"),
     "completing tiles": (LogSigner, "_complete"),

@@ -142,7 +142,7 @@ def test_the_database_is_away_for_longer_than_one_try(trial: Simulator, monkeypa
     """Committed, then everything fails for a while: the checkpoint comes without anybody sending anything."""
     size = signed(trial)
     wait_until(lambda: ledger_of(trial).writer(trial.plan.study).signed_size == size, "signing at the start")
-    put(monkeypatch, "reading the head to sign", False, times=3)
+    put(monkeypatch, "reading what to sign", False, times=3)
     told = trial.screen(trial.subject("001"))
     assert told.answer.receipt is None
     wait_until(lambda: signed(trial) == size + 1, "a checkpoint")
@@ -168,7 +168,7 @@ def test_a_receipt_is_repeated_with_the_index_and_leaf_that_stand(
 ) -> None:
     """While the signer is down a repeat says where the event stands, as the first answer did."""
     told: Told = trial.screen(trial.subject("001"))
-    put(monkeypatch, "reading the head to sign", False)
+    put(monkeypatch, "reading what to sign", False)
     door: Any = trial.door
     answer = door.ledger.append(trial.plan.study, told.text)
     assert (answer.index, answer.repeat, answer.receipt) == (told.index, True, None)

@@ -222,7 +222,7 @@ def test_what_was_altered_between_commit_and_signature_is_not_signed(
     sim: Simulator, monkeypatch: pytest.MonkeyPatch, tamper: Callable[..., None], words: str
 ) -> None:
     size = quiet(sim)
-    put(monkeypatch, "reading the head to sign", False, times=1_000)
+    put(monkeypatch, "reading what to sign", False, times=1_000)
     assert record(sim, "1").answer.receipt is None
     with tampering(sim) as admin:
         tamper(admin, size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from ledger import writer as writer_module
 from ledger.domain.refusals import Refusal
 from ledger.signing.statement import parse
+from ledger.store import statements as store
+from ledger.store.rows import AppendStart
 from ledger.writer import Answer, Submission
 from tests.scenario.clock import TurnedClock
 from tests.scenario.fixtures import ledger_of
@@ -49,6 +52,23 @@ def test_a_clock_that_runs_back_stops_the_writer_until_it_is_right(trial: Simula
     assert "clock" in problem["remedy"]
     trial.clock.now = now
     trial.screen(trial.subject("2"))
+
+
+def test_a_machine_whose_clock_is_off_the_database_s_records_nothing(
+    trial: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, drift = store.begin_append, [timedelta(seconds=3)]
+
+    def begun(*given: Any) -> AppendStart:
+        start = begin(*given)
+        return replace(start, database_time=start.database_time + drift[0])
+
+    monkeypatch.setattr(store, "begin_append", begun)
+    with refused("WRITER-3") as problem:
+        trial.screen(trial.subject("1"))
+    assert "the database's" in problem["because"]
+    drift[0] = timedelta(seconds=-1)
+    trial.screen(trial.subject("1"))
 
 
 def test_a_clock_that_is_a_second_behind_is_forgiven_and_time_stands_still(trial: Simulator) -> None:

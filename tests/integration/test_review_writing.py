@@ -14,7 +14,7 @@ from ledger.application import Ledger
 from ledger.domain.refusals import Refusal
 from ledger.signer import SLOT_BYTES
 from ledger.signing.statement import make
-from ledger.store import statements
+from ledger.store import evidence, statements
 from ledger.store.embedded import DatabaseUrls
 from ledger.writer import Answer, StudyWriter
 from tests.crash.faults import put
@@ -151,13 +151,6 @@ def test_readers_that_wait_hold_up_no_writer(trial: Simulator) -> None:
             one.__exit__(None, None, None)
 
 
-def test_a_hint_that_fails_takes_nothing_back(trial: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "notify", lambda *_: (_ for _ in ()).throw(psycopg.errors.ProgramLimitExceeded("full")))
-    told = trial.screen(trial.subject("1"))
-    assert told.answer.receipt is not None
-    assert not told.answer.repeat
-
-
 # -- what was seen ------------------------------------------------------------------------------------------
 
 
@@ -266,10 +259,16 @@ def test_a_state_file_that_was_made_and_not_yet_written_is_a_first_start(
     assert told.answer.receipt is not None
 
 
-def test_the_log_goes_on_when_a_fault_is_put_anywhere_after_the_commit(
+def test_a_checkpoint_that_did_not_reach_the_database_is_put_there_with_the_next(
     trial: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fault = put(monkeypatch, "telling readers", True)
-    told = trial.screen(trial.subject("1"))
+    """The signer's state keeps it: whoever signs next writes it down before a newer one."""
+    fault = put(monkeypatch, "releasing the checkpoint", False)
+    first = trial.screen(trial.subject("1"))
+    second = trial.screen(trial.subject("2"))
     assert fault.happened == 1
-    assert told.answer.receipt is not None
+    with ledger_of(trial).database.connection() as connection:
+        notes = [
+            evidence.checkpoint_at(connection, trial.plan.study, told.answer.index + 1) for told in (first, second)
+        ]
+    assert None not in notes

@@ -12,9 +12,11 @@ COMMIT
 -- Opens a reader's transaction in which every statement sees the same moment.
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY
 
--- clock --
--- Returns the database's clock at this moment, to be compared with the writer's own.
-SELECT clock_timestamp()
+-- known_jtis_and_clock --
+-- Returns the same, and in a last row the database's clock at this moment, to be compared with the writer's own.
+SELECT jti::text, idx, sha256(state), NULL::timestamptz FROM ledger.events
+WHERE study_id = %(study)s AND jti = ANY (%(jtis)b::uuid[])
+UNION ALL SELECT NULL, NULL, NULL, clock_timestamp()
 
 -- create_study --
 -- Makes a study's partition and head; true when it was made now, false when it was there.
@@ -27,6 +29,18 @@ SELECT study_id, origin FROM ledger.studies ORDER BY study_id
 -- lock_head --
 -- Locks a study's head until the end of the transaction, which orders all writers of the study.
 SELECT size, frontier, root, last_recorded_at FROM ledger.heads WHERE study_id = %(study)s FOR UPDATE
+
+-- begin_signing --
+-- Returns the newest checkpoint, the head, and the events from one index to the head as the signer hashes them.
+SELECT c.size, c.root, c.note, c.signed_at, h.size, h.frontier, h.root, h.last_recorded_at,
+       e.idx, e.state, e.recorded_at, e.leaf_hash
+FROM ledger.heads AS h
+LEFT JOIN LATERAL (SELECT size, root, note, signed_at FROM ledger.checkpoints
+                   WHERE study_id = %(study)s ORDER BY size DESC LIMIT 1) AS c ON true
+LEFT JOIN LATERAL (SELECT idx, state, recorded_at, leaf_hash FROM ledger.events
+                   WHERE study_id = %(study)s AND idx >= %(start)s AND idx < h.size
+                   ORDER BY idx LIMIT %(limit)s) AS e ON true
+WHERE h.study_id = %(study)s ORDER BY e.idx
 
 -- read_head --
 -- Returns a study's head as last committed.
@@ -114,10 +128,13 @@ ORDER BY idx
 SELECT ledger.redact(%(study)s, %(idx)s, %(keep)s)
 
 -- insert_checkpoint --
--- Stores a signed checkpoint unless one of this size is there.
-INSERT INTO ledger.checkpoints (study_id, size, root, note, signed_at)
-VALUES (%(study)s, %(size)s, %(root)s, %(note)s, %(signed_at)s)
-ON CONFLICT (study_id, size) DO NOTHING
+-- Stores a signed checkpoint unless one of this size is there, and tells whoever listens; a hint only.
+WITH inserted AS (
+    INSERT INTO ledger.checkpoints (study_id, size, root, note, signed_at)
+    VALUES (%(study)s, %(size)s, %(root)s, %(note)s, %(signed_at)s)
+    ON CONFLICT (study_id, size) DO NOTHING RETURNING 1
+)
+SELECT EXISTS (SELECT FROM inserted), pg_notify('ledger', %(study)s || ':' || %(size)s::bigint)
 
 -- latest_checkpoint --
 -- Returns the checkpoint of the greatest size.
@@ -179,10 +196,6 @@ RETURNING refused_id
 INSERT INTO ledger.access_log (study_id, at, actor, role, action, target, details)
 VALUES (%(study)s, %(at)s, %(actor)s, %(role)s, %(action)s, %(target)s, %(details)s)
 RETURNING access_id
-
--- notify --
--- Tells whoever listens that a study has reached a size; a hint only, never the way to be sure.
-SELECT pg_notify('ledger', %(study)s || ':' || %(size)s::bigint)
 
 -- listen --
 -- Subscribes this connection to those hints.

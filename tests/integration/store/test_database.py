@@ -9,7 +9,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from ledger.store import statements
-from ledger.store.database import Conn, Database, Listener, notify
+from ledger.store.database import Conn, Database, Listener
 from ledger.store.embedded import DatabaseUrls
 from ledger.store.errors import (
     DatabaseBusy,
@@ -133,13 +133,17 @@ def test_a_connection_that_is_given_back_after_closing_is_closed(ledger_database
     assert connection.closed
 
 
+def hint(connection: Conn, study: str, size: int) -> None:
+    connection.execute("SELECT pg_notify('ledger', %s)", [f"{study}:{size}"])
+
+
 def test_a_listener_hears_the_greatest_size_and_survives_a_cut(database: Database, admin: Conn) -> None:
     listener = Listener(database)
     assert listener.wait(0) == {}
     with database.connection() as connection:
         connection.execute("BEGIN")
         for study, size in ((STUDY, 3), ("OTHER-1", 9), (STUDY, 7), (STUDY, 5)):
-            notify(connection, study, size)
+            hint(connection, study, size)
         connection.execute("COMMIT")
     assert listener.wait(5) == {STUDY: 7, "OTHER-1": 9}
 
@@ -148,7 +152,7 @@ def test_a_listener_hears_the_greatest_size_and_survives_a_cut(database: Databas
         listener.wait(5)
     assert listener.wait(0) == {}
     with database.connection() as connection:
-        notify(connection, STUDY, 8)
+        hint(connection, STUDY, 8)
     assert listener.wait(5) == {STUDY: 8}
     listener.close()
     listener.close()
