@@ -43,12 +43,22 @@ ENTRIES_AT_ONCE = 5_000
 class SignerAlarm(Exception):
     """The log and its signer disagree: nothing is signed until a person has looked.
 
-    `because` says what was found; the remedy depends on it and is part of the text.
+    `because` says what was found; the remedy depends on it and is part of the text. With `stops` it is the entries
+    that are in doubt, and appending to them would stand in the way of putting them right.
     """
 
-    def __init__(self, because: str, remedy: str) -> None:
+    def __init__(self, because: str, remedy: str, *, stops: bool = True) -> None:
         super().__init__(f"{because}. {remedy}")
-        self.because, self.remedy = because, remedy
+        self.because, self.remedy, self.stops = because, remedy, stops
+
+
+def fell_back(origin: str, size: int, signed: int) -> SignerAlarm:
+    """The alarm about a database that holds less than was signed."""
+    return SignerAlarm(
+        f"the database holds {size} entries of {origin}, but {signed} were signed",
+        "It was restored from an older backup, or entries were taken away. Put the missing entries back "
+        "(from a standby, a newer backup or receipts); the log must not go on without them.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +101,10 @@ class LogSigner:
                 raise SignerAlarm(
                     f"{self._origin} has checkpoints, but the signer's state is empty",
                     "Restore the state file from its backup; a signer without its state could fork the log.",
+                    stops=False,
                 )
             if head.size < state.size:
-                raise SignerAlarm(
-                    f"the database holds {head.size} entries of {self._origin}, but {state.size} were signed",
-                    "It was restored from an older backup, or entries were taken away. Put the missing entries back "
-                    "(from a standby, a newer backup or receipts); the log must not go on without them.",
-                )
+                raise fell_back(self._origin, head.size, state.size)
             tree = self._recompute(connection, state, start)
             if newest is not None:
                 self._agree(state, newest, tree)
@@ -223,12 +230,13 @@ class LogSigner:
                 raise SignerAlarm(
                     f"the signer's state of {self._origin} cannot be read",
                     "Restore the file from its backup; a signer without its state could fork the log.",
+                    stops=False,
                 )
             return _State(0, self._origin, 0, Frontier(), "")
         state = max(found, key=lambda slot: slot.sequence)
         if state.origin != self._origin:
             because = f"the state is of the log {state.origin!r}, not {self._origin!r}"
-            raise SignerAlarm(because, "Restore the right file.")
+            raise SignerAlarm(because, "Restore the right file.", stops=False)
         self._known = (raw, state)
         return state
 

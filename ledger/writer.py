@@ -49,7 +49,7 @@ from ledger.domain.study import protocol_file
 from ledger.merkle.tree import HASH_BYTES, Frontier, entry_leaf_hash
 from ledger.protocol import BrokenProtocol
 from ledger.receipts import Receipts, base64url
-from ledger.signer import LogSigner, SignedTree, SignerAlarm
+from ledger.signer import LogSigner, SignedTree, SignerAlarm, fell_back
 from ledger.signing.errors import BadSignature
 from ledger.signing.keys import PublicKey
 from ledger.signing.statement import Statement, verify
@@ -117,6 +117,17 @@ class ClockAlarm(Refusal):
     rule, status = "WRITER-3", 503
     remedy = "Set the clocks of all writing machines right; the writer goes on by itself."
     source = "FDA Q&A 2024, Q14"
+
+
+class LogInDoubt(Refusal):
+    """The entries are not those that were signed; nothing is appended to them until a person has looked."""
+
+    rule, status = "WRITER-6", 503
+    remedy = "Do what the alarm says, and send the same statement again; nothing was recorded."
+
+    def __init__(self, alarm: SignerAlarm) -> None:
+        super().__init__(alarm.because)
+        self.remedy = f"{alarm.remedy} Then send the same statement again; nothing was recorded."  # type: ignore[misc]
 
 
 class OtherStatement(Refusal):
@@ -262,6 +273,7 @@ class StudyWriter:
         self._stopping = False
         self._unsigned: deque[tuple[Submission, Answer]] = deque()
         self._sign_wake = threading.Condition()
+        self._looked = False
         self._threads = [
             threading.Thread(target=self._write_loop, name=f"writer-{study}", daemon=True),
             threading.Thread(target=self._sign_loop, name=f"signer-{study}", daemon=True),
@@ -361,7 +373,7 @@ class StudyWriter:
 
     def _take(self) -> list[Submission] | None:
         with self._sign_wake:  # what is committed sooner than the signer can take it is answered no sooner
-            self._sign_wake.wait_for(lambda: not self._unsigned)
+            self._sign_wake.wait_for(lambda: self._looked and not self._unsigned)
         with self._wake:
             while not self._queue:
                 if self._stopping:
@@ -399,6 +411,9 @@ class StudyWriter:
             refusal = NoRoom if isinstance(error, DatabaseFull) else NotRecorded
             self._answer([(s, refusal(str(error))) for s in batch])
             return
+        except LogInDoubt as doubt:
+            self._answer([(s, doubt) for s in batch])
+            return
         except ClockAlarm as alarm:
             if self.clock_alarm is None:
                 log.error("clock-alarm", study=self.study, because=alarm.because, remedy=alarm.remedy)
@@ -416,6 +431,7 @@ class StudyWriter:
         """Decide under the head's lock and commit; whatever else happens, nothing was recorded."""
         begun = statements.begin_append(connection, self.study, {s.statement.jti for s in batch})
         try:
+            self._check_log(begun.head)
             self._decide_all(connection, begun, batch, out)
         except BaseException:
             self._state = None
@@ -457,6 +473,15 @@ class StudyWriter:
                 out.refused.append((submission, Fault("an unexpected fault while deciding")))
             else:
                 out.answers.append((submission, answer))
+
+    def _check_log(self, head: Head) -> None:
+        """Nothing is appended to entries that are not those that were signed."""
+        alarm = self.alarm
+        if head.size < self.signed_size:  # sooner than the signer finds out
+            alarm = fell_back(self.origin, head.size, self.signed_size)
+            self._raise_alarm(alarm)
+        if alarm is not None and alarm.stops:
+            raise LogInDoubt(alarm)
 
     def _check_clock(self, state: _State, now: datetime, database_time: datetime) -> None:
         if state.study is not None and state.study.genesis.body["clock"] == "simulated":
@@ -680,6 +705,10 @@ class StudyWriter:
                 log.exception("signer-fault", study=self.study)
                 self._answer(waiting)
                 done = False
+            if not self._looked:
+                with self._sign_wake:
+                    self._looked = True
+                    self._sign_wake.notify_all()
             due = time.monotonic() + (SIGN_LOOK_SECONDS if done else SIGN_AGAIN_SECONDS)
 
     @property
@@ -691,15 +720,12 @@ class StudyWriter:
         """Have everything committed signed, by whichever process it was; answer who waits. False: not yet."""
         try:
             with self._signing.connection() as connection:
-                if not waiting and self.alarm is None:
-                    if statements.read_head(connection, self.study).size == self.signed_size:
-                        return True
                 try:
+                    if not waiting and self.alarm is None and self._nothing_new(connection):
+                        return True
                     tree = self._signed_already(waiting) or self._signer.advance(connection)
                 except SignerAlarm as alarm:
-                    if self.alarm is None or self.alarm.because != alarm.because:
-                        log.error("signer-alarm", study=self.study, because=alarm.because, remedy=alarm.remedy)
-                    self.alarm = alarm
+                    self._raise_alarm(alarm)
                     self._answer([(s, self._found(connection, a)) for s, a in waiting])
                     return False
                 self.alarm, self.signed_size = None, tree.size
@@ -712,6 +738,16 @@ class StudyWriter:
             log.warning("signer-waits", study=self.study, because=str(error))
             self._answer(waiting)
             return False
+
+    def _nothing_new(self, connection: Conn) -> bool:
+        """Whether there is nothing to sign; at the first look only a log that was never begun has nothing."""
+        size = statements.read_head(connection, self.study).size
+        return size == self.signed_size if self._looked else size == self._signer.signed_size() == 0
+
+    def _raise_alarm(self, alarm: SignerAlarm) -> None:
+        if self.alarm is None or self.alarm.because != alarm.because:
+            log.error("signer-alarm", study=self.study, because=alarm.because, remedy=alarm.remedy)
+        self.alarm = alarm
 
     def _signed_already(self, waiting: list[tuple[Submission, Answer]]) -> SignedTree | None:
         """The newest tree, where what was signed last holds these very entries: an advance takes in whatever was

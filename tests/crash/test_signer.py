@@ -1,7 +1,8 @@
 """The signer trusts its own state and nothing else: whatever happens to it or to the database, it never forks.
 
-An alarm says what was found and what to do; until a person has looked, statements are recorded and answered
-without a receipt, and nothing is signed. When the cause is gone the signer goes on by itself.
+An alarm says what was found and what to do, and nothing is signed until a person has looked. Where only the state
+file is at fault, statements are recorded and answered without a receipt; where the entries are in doubt, nothing is
+appended to them. When the cause is gone signer and writer go on by themselves.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from ledger.application import Ledger
 from ledger.signer import SLOT_BYTES, SignerAlarm
 from ledger.store import statements
 from ledger.store.embedded import DatabaseUrls
-from ledger.writer import Answer
+from ledger.writer import LogInDoubt
 from tests.crash.faults import put
 from tests.scenario.checker import check_everything
 from tests.scenario.clock import TurnedClock
 from tests.scenario.doors import InProcess
 from tests.scenario.fixtures import Opened, copied, copied_trial, ledger_of, opened
-from tests.scenario.simulator import Simulator, Told
+from tests.scenario.simulator import Simulator, Told, refused
 from tests.scenario.waiting import wait_until
 
 STUDY = "COAST-07"
@@ -175,10 +176,10 @@ def test_a_state_from_an_older_backup_signs_the_same_bytes_again(trial: Simulato
     assert record(trial, "4").answer.receipt is not None
 
 
-def test_a_database_restored_from_an_older_backup_is_not_signed(
+def test_to_a_database_restored_from_an_older_backup_nothing_is_appended(
     embedded_server: DatabaseUrls, opened_trial: Opened, tmp_path: Path, turned_clock: TurnedClock
 ) -> None:
-    """Not while it is shorter than what was signed, and not when it has grown past it with other entries."""
+    """From the first statement after the start: what was acknowledged has to be put back at its indexes."""
     with copied_trial(embedded_server, opened_trial, tmp_path / "home", turned_clock) as sim:
         for number in ("1", "2", "3"):
             record(sim, number)
@@ -189,12 +190,17 @@ def test_a_database_restored_from_an_older_backup_is_not_signed(
         opened(home, restored, turned_clock) as ledger,
     ):
         sim.door = InProcess(ledger, STUDY)
-        alarmed(sim, f"{signed} were signed", "older backup")
         size = sim.door.cut().size
-        assert [record(sim, f"new {n}".replace(" ", "-")).answer.receipt for n in range(5)] == [None] * 5
+        for number in range(5):
+            with refused("WRITER-6") as problem:
+                record(sim, f"new-{number}")
+            assert f"{signed} were signed" in problem["because"]
+            assert "older backup" in problem["remedy"]
         alarm = ledger.check_log(STUDY)
         assert alarm is not None
-        assert "root" in alarm.because or "signed" in alarm.because
+        assert f"{signed} were signed" in alarm.because
+        with ledger.database.connection() as connection:
+            assert statements.read_head(connection, STUDY).size == size
         assert sim.door.cut().size == size
 
 
@@ -312,13 +318,12 @@ def test_a_database_that_fell_back_under_a_running_server_is_noticed_before_anyt
         admin.execute("DELETE FROM ledger.checkpoints WHERE size > %s", [old.size])
         values = [old.size, old.frontier, old.root, old.last_recorded_at]
         admin.execute("UPDATE ledger.heads SET size = %s, frontier = %s, root = %s, last_recorded_at = %s", values)
-    answers = []
     for number in ("4", "5", "6", "7", "8", "9"):
         text = sim.sign(sim.staff().coordinator, "SubjectScreened", sim.subject(number), number=number)
-        answers.append(next(iter(ledger.append_many(STUDY, [text]))))
-    recorded = [answer for answer in answers if isinstance(answer, Answer)]
-    assert recorded, "statements are still taken in"
-    assert {answer.receipt for answer in recorded} == {None}, "a receipt for an index that was given twice"
+        (answer,) = ledger.append_many(STUDY, [text])
+        assert isinstance(answer, LogInDoubt), "an index given twice"
+    with ledger.database.connection() as connection:
+        assert statements.read_head(connection, STUDY) == old, "nothing stands in the way of what is put back"
     alarm = ledger.writer(STUDY).alarm
     assert alarm is not None
     assert str(signed) in alarm.because or "root" in alarm.because
