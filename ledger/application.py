@@ -447,21 +447,20 @@ class Ledger:
             rows = statements.select_events(connection, study, after, stop, min(limit, MAX_PAGE), topics, subject)
             return rows, newest
 
-    def entry(self, study: str, index: int) -> Entry:
+    def entry(self, study: str, index: int, as_of: int | None = None) -> Entry:
         """The entry at an index; raises EntryNotFound."""
-        rows, newest = self.entries(study, index, 1)
+        rows, newest = self.entries(study, index, 1, as_of=as_of)
         if not rows or rows[0].idx != index:
-            raise EntryNotFound(f"the newest checkpoint covers {newest.size} entries")
+            covered = newest.size if as_of is None else as_of
+            raise EntryNotFound(f"index {index} is not among the {covered} entries")
         return Entry(rows[0])
 
-    def receipt(self, study: str, jti: str) -> str:
-        """The receipt of an event under the newest checkpoint; raises EntryNotFound."""
-        with self.database.snapshot() as connection:
-            newest = self.checkpoint(connection, study)
-            row = statements.find_event(connection, study, jti)
-            if row is None or row.idx >= newest.size:
-                raise EntryNotFound(f"no event {jti} among the {newest.size} entries")
-            return self.receipts(study).receipt(connection, row, newest.size, newest.note, None)
+    def receipt(self, connection: Conn, study: str, jti: str, under: CheckpointRow) -> str:
+        """The receipt of an event under a checkpoint; raises EntryNotFound."""
+        row = statements.find_event(connection, study, jti)
+        if row is None or row.idx >= under.size:
+            raise EntryNotFound(f"no event {jti} among the {under.size} entries")
+        return self.receipts(study).receipt(connection, row, under.size, under.note, None)
 
     # -- the library's view ---------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """GET of the log: entries, receipts, checkpoint, proofs, tiles; catalogue, protocol, study summaries.
 
-Nothing beyond the newest signed size is shown. `as_of` and `wait_for` are sizes; every answer says in
-`Ledger-Index` and `Ledger-Root` which state it stands for.
+Nothing beyond the newest signed size is shown. `as_of` (a size or a time) chooses an earlier state, `wait_for` (a
+size) waits for one; every answer says in `Ledger-Index` and `Ledger-Root` which state it stands for.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from api.v1.problems import BadRequest, WrongId
@@ -26,8 +27,8 @@ from ledger.merkle.tree import entry_bytes
 from ledger.receipts import base64url
 from ledger.store import evidence, statements
 from ledger.store.database import Conn
-from ledger.store.rows import CheckpointRow
 from ledger.writer import StudyWriter
+from projections.engine.reading import cut_size
 
 STUDY_ID = re.compile(r"[A-Z0-9-]{3,32}")
 WAIT_LIMIT_SECONDS = 10.0
@@ -43,6 +44,37 @@ class NotSignedYet(Refusal):
     remedy = "Ask again in a moment, or without `wait_for`."
 
 
+class NotSignedAt(Refusal):
+    """There is no checkpoint of exactly this size."""
+
+    rule, status = "READ-10", 404
+    remedy = "Leave `as_of` out for a receipt under the newest checkpoint, or name the size of one that was signed."
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The state that an answer stands for: size and root (base64url), and the newest size signed."""
+
+    size: int
+    root: str
+    signed: int
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Ledger-Index and Ledger-Root."""
+        return {"Ledger-Index": str(self.size), "Ledger-Root": self.root}
+
+
+def known_parameters(request: Request) -> None:
+    """A parameter that a route does not have is refused: ignored, it would seem to have been heeded."""
+    route = request.scope["route"]
+    known = {field.alias for field in route.dependant.query_params}
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
+        raise BadRequest(f"{unknown[0][:40]!r} is not a parameter of this address; {takes}")
+
+
 def study_id(value: str) -> str:
     """A study's id from an address; raises WrongId."""
     if not STUDY_ID.fullmatch(value):
@@ -50,15 +82,10 @@ def study_id(value: str) -> str:
     return value
 
 
-def answered(value: Any, newest: CheckpointRow | None, status: int = 200) -> Response:
+def answered(value: Any, cut: Cut | None, status: int = 200) -> Response:
     """A JSON answer with the state that it stands for."""
-    headers = {} if newest is None else state_headers(newest)
+    headers = {} if cut is None else cut.headers
     return Response(msgspec.json.encode(value), status, headers, "application/json")
-
-
-def state_headers(newest: CheckpointRow) -> dict[str, str]:
-    """Ledger-Index and Ledger-Root."""
-    return {"Ledger-Index": str(newest.size), "Ledger-Root": base64url(newest.root)}
 
 
 def first_alarm(writer: StudyWriter) -> dict[str, str] | None:
@@ -68,16 +95,17 @@ def first_alarm(writer: StudyWriter) -> dict[str, str] | None:
 
 def log_router(ledger: Ledger) -> APIRouter:
     """The routes below /v1/studies that read the log itself."""
-    router = APIRouter(prefix="/v1/studies", tags=["log"])
+    router = APIRouter(prefix="/v1/studies", tags=["log"], dependencies=[Depends(known_parameters)])
 
-    def wait(study: str, wait_for: int | None) -> None:
-        """Wait for a signed size, holding no connection meanwhile: many may wait, and others read and write."""
+    def cut(study: str, as_of: str | None, wait_for: int | None) -> Cut:
+        """The state to read; waits for a signed size, holding no connection meanwhile: others read and write."""
         deadline, pauses = time.monotonic() + WAIT_LIMIT_SECONDS, iter(POLL_SECONDS)
         while True:
             with ledger.database.connection() as connection:
                 newest = ledger.checkpoint(connection, study_id(study))
-            if wait_for is None or newest.size >= wait_for:
-                return
+                if wait_for is None or newest.size >= wait_for:
+                    size = newest.size if as_of is None else cut_size(connection, study, as_of, newest.size)
+                    return Cut(size, ledger.receipts(study).root_at(connection, size), newest.size)
             if time.monotonic() >= deadline:
                 raise NotSignedYet(f"the newest checkpoint covers {newest.size}, not {wait_for}", size=newest.size)
             time.sleep(next(pauses, POLL_SECONDS[-1]))
@@ -88,20 +116,19 @@ def log_router(ledger: Ledger) -> APIRouter:
         return answered({"studies": ledger.studies()}, None)
 
     @router.get("/{study}")
-    def summary(study: str, wait_for: int | None = None) -> Response:
-        """What the study is, where its log stands, how many statements were refused."""
-        wait(study, wait_for)
+    def summary(study: str, as_of: str | None = None, wait_for: int | None = Query(None, ge=0)) -> Response:
+        """What the study is, where its log stands, how many statements have been refused by now."""
+        state = cut(study, as_of, wait_for)
+        genesis = ledger.entry(study, 0, state.size).row
         with ledger.database.connection() as connection:
-            newest = ledger.checkpoint(connection, study)
-            (genesis,) = statements.select_events(connection, study, 0, 1, 1)
             refused = evidence.count_refusals(connection, study)
         body = Entry(genesis).statement.body
         return answered(
             {
                 "study": study,
                 "origin": ledger.origin(study),
-                "size": newest.size,
-                "root": base64url(newest.root),
+                "size": state.size,
+                "root": state.root,
                 "opened_at": genesis.recorded_at,
                 "title": Entry(genesis).statement.content.get("title"),
                 "clock": body["clock"],
@@ -110,7 +137,7 @@ def log_router(ledger: Ledger) -> APIRouter:
                 "refusals": refused,
                 "alarm": first_alarm(ledger.writer(study)),
             },
-            newest,
+            state,
         )
 
     @router.get("/{study}/log-keys")
@@ -126,65 +153,81 @@ def log_router(ledger: Ledger) -> APIRouter:
         limit: int = Query(100, ge=1, le=MAX_PAGE),
         event: list[str] = Query(default=[]),
         subject: str | None = None,
-        wait_for: int | None = None,
-        as_of: int | None = Query(None, ge=0),
+        as_of: str | None = None,
+        wait_for: int | None = Query(None, ge=0),
     ) -> Response:
         """The change feed: entries with index >= `after` (how many the caller holds), in order of the log."""
         unknown = [name for name in event if name not in CATALOGUE]
         if unknown:
             raise BadRequest(f"there is no event {unknown[0]!r}")
-        wait(study, wait_for)
-        rows, newest = ledger.entries(study, after, limit, event, _uuid(subject), as_of)
-        size, headers = newest.size, state_headers(newest)
-        if as_of is not None and as_of < size:
-            with ledger.database.connection() as connection:
-                root = ledger.receipts(study).root_at(connection, as_of)
-            size, headers = as_of, {"Ledger-Index": str(as_of), "Ledger-Root": root}
+        state = cut(study, as_of, wait_for)
+        rows, _ = ledger.entries(study, after, limit, event, _uuid(subject), state.size)
         entries = [Entry(row).as_dict() for row in rows]
         if "application/x-ndjson" in request.headers.get("accept", ""):
             lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
-            return Response(lines, headers=headers, media_type="application/x-ndjson")
+            return Response(lines, headers=state.headers, media_type="application/x-ndjson")
         following = entries[-1]["index"] + 1 if len(entries) == limit else None
-        page = {"entries": entries, "next": following, "size": size}
-        return Response(msgspec.json.encode(page), headers=headers, media_type="application/json")
+        return answered({"entries": entries, "next": following, "size": state.size}, state)
 
     @router.get("/{study}/events/{index}")
-    def entry(study: str, index: int) -> Response:
+    def entry(study: str, index: int, as_of: str | None = None, wait_for: int | None = Query(None, ge=0)) -> Response:
         """One entry, byte for byte as it was received."""
-        found = ledger.entry(study_id(study), index)
-        with ledger.database.connection() as connection:
-            return answered(found.as_dict(), ledger.checkpoint(connection, study))
+        state = cut(study, as_of, wait_for)
+        return answered(ledger.entry(study, index, state.size).as_dict(), state)
 
     @router.get("/{study}/receipts/{jti}")
-    def receipt(study: str, jti: str) -> Response:
-        """The receipt of an event under the newest checkpoint: a .tlog-proof."""
+    def receipt(
+        study: str,
+        jti: str,
+        as_of: int | None = Query(None, ge=0),
+        wait_for: int | None = Query(None, ge=0),
+    ) -> Response:
+        """The receipt of an event, a .tlog-proof: under the newest checkpoint, or under the one of size `as_of`."""
         name = _uuid(jti.removesuffix(".tlog-proof"))
-        text = ledger.receipt(study_id(study), str(name))
-        return Response(text, media_type="text/plain; charset=utf-8")
+        cut(study, None, wait_for)
+        with ledger.database.snapshot() as connection:
+            under = ledger.checkpoint(connection, study)
+            if as_of is not None:
+                under = evidence.checkpoint_at(connection, study, as_of) or _not_signed_at(as_of)
+            text = ledger.receipt(connection, study, str(name), under)
+        headers = Cut(under.size, base64url(under.root), under.size).headers
+        return Response(text, headers=headers, media_type="text/plain; charset=utf-8")
 
     @router.get("/{study}/proofs/inclusion")
-    def inclusion(study: str, index: int = Query(ge=0), size: int | None = Query(None, ge=1)) -> Response:
+    def inclusion(
+        study: str,
+        index: int = Query(ge=0),
+        size: int | None = Query(None, ge=1),
+        wait_for: int | None = Query(None, ge=0),
+    ) -> Response:
         """The path from an entry to the root at a size (RFC 6962 section 2.1.1)."""
+        newest = cut(study, None, wait_for)
+        tree = size or newest.size
+        if not index < tree <= newest.size:
+            raise EntryNotFound(f"index {index} at size {tree}: the newest checkpoint covers {newest.size}")
         with ledger.database.connection() as connection:
-            newest = ledger.checkpoint(connection, study_id(study))
-            tree = size or newest.size
-            if not index < tree <= newest.size:
-                raise EntryNotFound(f"index {index} at size {tree}: the newest checkpoint covers {newest.size}")
             path = ledger.receipts(study).inclusion_proof(connection, index, tree)
             root = ledger.receipts(study).root_at(connection, tree)
         proof = {"index": index, "size": tree, "root": root, "hashes": [base64url(h) for h in path]}
-        return answered(proof, newest)
+        return answered(proof, Cut(tree, root, newest.size))
 
     @router.get("/{study}/proofs/consistency")
-    def consistency(study: str, old: int = Query(ge=1), new: int | None = Query(None, ge=1)) -> Response:
+    def consistency(
+        study: str,
+        old: int = Query(ge=1),
+        new: int | None = Query(None, ge=1),
+        wait_for: int | None = Query(None, ge=0),
+    ) -> Response:
         """The proof that one size is the beginning of another (RFC 6962 section 2.1.2)."""
+        newest = cut(study, None, wait_for)
+        tree = new or newest.size
+        if not old <= tree <= newest.size:
+            raise EntryNotFound(f"sizes {old} and {tree}: the newest checkpoint covers {newest.size}")
         with ledger.database.connection() as connection:
-            newest = ledger.checkpoint(connection, study_id(study))
-            tree = new or newest.size
-            if not old <= tree <= newest.size:
-                raise EntryNotFound(f"sizes {old} and {tree}: the newest checkpoint covers {newest.size}")
             path = ledger.receipts(study).consistency_proof(connection, old, tree)
-        return answered({"old": old, "new": tree, "hashes": [base64url(h) for h in path]}, newest)
+            root = ledger.receipts(study).root_at(connection, tree)
+        proof = {"old": old, "new": tree, "hashes": [base64url(h) for h in path]}
+        return answered(proof, Cut(tree, root, newest.size))
 
     @router.get("/{study}/catalogue")
     def catalogue(study: str) -> Response:
@@ -193,6 +236,10 @@ def log_router(ledger: Ledger) -> APIRouter:
         return answered({"events": [catalogue_entry(model.__name__) for model in CATALOGUE]}, None)
 
     return router
+
+
+def _not_signed_at(size: int) -> NoReturn:
+    raise NotSignedAt(f"size {size}")
 
 
 @cache  # half a second for the whole catalogue

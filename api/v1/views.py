@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from api.v1.problems import BadRequest
-from api.v1.reading import study_id
+from api.v1.reading import known_parameters, study_id
 from ledger.application import Ledger
 from ledger.domain import study as study_rules
 from ledger.store import evidence
@@ -34,7 +34,7 @@ MAX_ROWS = 1_000
 
 def view_router(ledger: Ledger) -> APIRouter:
     """The routes below /v1/studies that read projections."""
-    router = APIRouter(prefix="/v1/studies/{study}", tags=["views"])
+    router = APIRouter(prefix="/v1/studies/{study}", tags=["views"], dependencies=[Depends(known_parameters)])
 
     def reading(study: str, name: str, as_of: str | None, wait_for: int | None) -> Any:
         return open_reader(

@@ -154,7 +154,7 @@ def open_reader(
         _wait(database, study, name, wanted)
     with database.snapshot() as conn:
         position, signed, stopped = _standing(conn, study, model)
-        size = position if as_of is None else _cut_size(conn, study, as_of, signed)
+        size = position if as_of is None else cut_size(conn, study, as_of, signed)
         if stopped is not None and (as_of is None or size > position):
             raise stopped
         if wanted is not None and position < wanted:
@@ -251,7 +251,9 @@ def _size(name: str, given: int | str | None) -> int | None:
     return int(given)
 
 
-def _cut_size(conn: Conn, study: str, as_of: int | str, signed: int) -> int:
+def cut_size(conn: Conn, study: str, as_of: int | str, signed: int) -> int:
+    """The size that `as_of` means: a size, or how many entries were recorded up to a time. Raises CutBeyond,
+    ReadingMalformed."""
     if isinstance(as_of, str) and not _DIGITS.fullmatch(as_of):
         return _size_at(conn, study, moment_of(as_of, "as_of"), signed)
     size = int(as_of)

@@ -135,7 +135,10 @@ def test_the_disk_of_the_signers_state_is_full(
     told = trial.screen(trial.subject("001"))
     assert told.answer.receipt is None
     wait_until(lambda: signed(trial) == size + 1, "a checkpoint")
-    assert ledger_of(trial).receipt(trial.plan.study, told.jti)
+    ledger = ledger_of(trial)
+    with ledger.database.snapshot() as connection:
+        newest = ledger.checkpoint(connection, trial.plan.study)
+        assert ledger.receipt(connection, trial.plan.study, told.jti, newest)
 
 
 def test_the_database_is_away_for_longer_than_one_try(trial: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from ledger import writer
 from ledger.signing.statement import make
 from ledger.store import evidence
 from tests.http.conftest import Server
+from tests.http.test_problems import problem
 from tests.scenario.cast import genesis_fields
 from tests.scenario.simulator import Simulator
 
@@ -81,6 +82,36 @@ def test_the_feed_of_an_earlier_state_names_that_state(server: Server, trial: Si
     assert [entry["index"] for entry in answer.json()["entries"]] == [early.size - 2, early.size - 1]
     assert (answer.headers["Ledger-Index"], answer.headers["Ledger-Root"]) == (str(early.size), early.root)
     assert answer.json()["size"] == early.size
+
+
+def test_every_reading_of_the_log_is_of_the_state_that_was_asked_for(server: Server, trial: Simulator) -> None:
+    early = trial.door.cut()
+    told = trial.screen(trial.subject("1"))
+    late = trial.door.cut()
+    state = {"Ledger-Index": str(early.size), "Ledger-Root": early.root}
+
+    def read(path: str, **parameters: Any) -> httpx.Response:
+        return server.http.get(server.path(path), params=parameters)
+
+    for path in ("", "/events", f"/events/{early.size - 1}", f"/receipts/{trial.acknowledged[0].jti}"):
+        answer = read(path, as_of=early.size)
+        assert {name: answer.headers[name] for name in state} == state, path
+        assert read(path, wait_for=late.size).headers["Ledger-Index"] == str(late.size), path
+    assert (read("", as_of=early.size).json()["size"], read("").json()["size"]) == (early.size, late.size)
+    assert read("/events", as_of="2000-01-01").json()["entries"] == []
+    assert read("/events", as_of="2999-12-31").json()["size"] == late.size
+    problem(read(f"/events/{told.index}", as_of=early.size), 404, "ENTRY-404")
+    problem(read(f"/receipts/{told.jti}", as_of=early.size), 404, "ENTRY-404")
+    problem(read(f"/receipts/{told.jti}", as_of=late.size + 1), 404, "READ-10")
+    problem(read("", as_of=late.size + 1), 422, "READ-3")
+    problem(read("", as_of=0), 404, "ENTRY-404")
+
+
+@pytest.mark.parametrize("path", ["/events?afer=3", "/subjects?subject=1", "/catalogue?as_of=3", "/safety?asof=3"])
+def test_a_parameter_that_an_address_does_not_have_is_refused(server: Server, path: str) -> None:
+    answer = server.http.get(server.path(path))
+    problem(answer, 400, "REQUEST-1")
+    assert "not a parameter" in answer.json()["because"]
 
 
 def test_a_refused_statement_is_on_the_list_before_it_is_answered(server: Server, trial: Simulator) -> None:
