@@ -1,4 +1,4 @@
-"""One writer per study and process: queue -> decide -> one transaction -> checkpoint -> receipts.
+"""One writer per study and process: queue -> verify -> decide -> one transaction -> checkpoint -> receipts.
 
 Life of a statement, and what is true if the process dies there:
  pooled        it waits in this process's queue; nobody was told anything; it is gone, the sender sends again
@@ -7,9 +7,9 @@ Life of a statement, and what is true if the process dies there:
  checkpointed  a signed checkpoint covers it and its receipt can be made; the signer releases the same bytes again
  witnessed     others have cosigned that checkpoint
 
-A batch is what queued while the last commit ran, no timer. Under the study's head lock the writer catches up
-with what other processes appended, decides each statement in turn against the aggregates, and inserts what
-stands with contiguous indexes. Deciding under the lock makes seats, keys and versions race-free. Anything but
+A batch is what queued until the last one was committed and taken by the signer, no timer. Its signatures are
+verified; then, under the study's head lock, the writer catches up with what other processes appended, decides each
+statement in turn against the aggregates, and inserts what stands with contiguous indexes. Deciding under the lock makes seats, keys and versions race-free. Anything but
 a confirmed commit discards the aggregates held in memory. After an unknown outcome the head lock waits the old
 transaction out, and the event ids say what became of it: nothing is ever retried blindly.
 
