@@ -19,6 +19,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,11 @@ from ledger.store.rows import CheckpointRow, SigningStart, TileRow
 
 SLOT_BYTES = 16_384
 """One slot of the state file: a frontier of 64 hashes and a checkpoint with both signatures fit twice."""
+LOCK_SECONDS, LOCK_AGAIN_SECONDS = 5.0, 0.2
+"""How long another process may hold the state before that is an alarm; and, while the alarm stands, at the next try:
+whoever waits for an answer waits for this."""
+LOCK_PAUSES_SECONDS = (0.001, 0.002, 0.005, 0.01)
+"""Between two tries to take the lock."""
 ENTRIES_AT_ONCE = 5_000
 """How many entries are read at once when catching up: some 10 MB."""
 
@@ -85,6 +91,7 @@ class LogSigner:
 
     def __init__(self, path: Path, study: str, origin: str, key: NoteSigner, clock: Callable[[], datetime]) -> None:
         self._path, self._study, self._origin, self._key, self._clock = path, study, origin, key, clock
+        self._patience = LOCK_SECONDS
         self._known: tuple[bytes, _State] | None = None
         """The file's bytes as this process saw them last, and what they say: another process may have written since."""
 
@@ -214,10 +221,29 @@ class LogSigner:
     def _locked(self) -> Iterator[int]:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._take_lock(descriptor)
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def _take_lock(self, descriptor: int) -> None:
+        """Wait for the other processes, which hold it for milliseconds; not for one that is frozen."""
+        deadline, pauses = time.monotonic() + self._patience, iter(LOCK_PAUSES_SECONDS)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    self._patience = LOCK_AGAIN_SECONDS
+                    raise SignerAlarm(
+                        f"another process holds the signer's state of {self._origin} and does not let it go",
+                        f"Find the process that has {self._path.name} open (it may be stopped, or its disk may hang), "
+                        "and let it go on or end it.",
+                        stops=False,
+                    ) from None
+            time.sleep(next(pauses, LOCK_PAUSES_SECONDS[-1]))
+        self._patience = LOCK_SECONDS
 
     def _read(self, descriptor: int) -> _State:
         raw = os.pread(descriptor, 2 * SLOT_BYTES, 0)

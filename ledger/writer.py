@@ -8,10 +8,11 @@ Life of a statement, and what is true if the process dies there:
  witnessed     others have cosigned that checkpoint
 
 A batch is what queued until the last one was committed and taken by the signer, no timer. Its signatures are
-verified; then, under the study's head lock, the writer catches up with what other processes appended, decides each
-statement in turn against the aggregates, and inserts what stands with contiguous indexes. Deciding under the lock makes seats, keys and versions race-free. Anything but
-a confirmed commit discards the aggregates held in memory. After an unknown outcome the head lock waits the old
-transaction out, and the event ids say what became of it: nothing is ever retried blindly.
+verified; then, under the study's head lock, the writer catches up with what other processes appended, decides
+each statement in turn against the aggregates, and inserts what stands with contiguous indexes. Deciding under
+the lock makes seats, keys and versions race-free. Anything but a confirmed commit discards the aggregates held
+in memory. After an unknown outcome the head lock waits the old transaction out, and the event ids say what
+became of it: nothing is ever retried blindly.
 
 The writer's thread owns the state and its connection; the signer's thread owns the signer and another one;
 `submit` may be called from any thread.
@@ -55,7 +56,7 @@ from ledger.signing.keys import PublicKey
 from ledger.signing.statement import Statement, verify
 from ledger.store import evidence, statements
 from ledger.store.database import Conn, Database
-from ledger.store.errors import DatabaseFull, DatabaseUnavailable, StoreError
+from ledger.store.errors import DatabaseFull, DatabaseUnavailable, StoreError, translated
 from ledger.store.recorder import EventClasses, LedgerMapper, LedgerStoredEvent
 from ledger.store.rows import AppendStart, EventRow, Head
 
@@ -466,6 +467,8 @@ class StudyWriter:
                 answer = self._one(connection, state, submission, now, out)
             except Refusal as refusal:
                 out.refused.append((submission, refusal))
+            except StoreError:
+                raise
             except Exception:
                 log.exception("decide-fault", study=self.study, jti=submission.statement.jti)
                 if out.spoiled:
@@ -659,7 +662,9 @@ class StudyWriter:
     def _load(self, connection: Conn, state: _State, id: UUID) -> Subject | None:
         subject = state.subjects.get(id)
         if subject is None:
-            for row in statements.select_aggregate(connection, self.study, id):
+            with translated():
+                rows = statements.select_aggregate(connection, self.study, id)
+            for row in rows:
                 subject = self._event(row).mutate(subject)
             if subject is None:
                 return None
@@ -668,12 +673,13 @@ class StudyWriter:
 
     def _root_at(self, connection: Conn, size: int) -> str | None:
         """The root of the first `size` entries; None beyond what was signed, by whichever process."""
-        if size > self.signed_size:
-            newest = evidence.latest_checkpoint(connection, self.study)
-            if newest is None or size > newest.size:
-                return None
-            self.signed_size = max(self.signed_size, newest.size)
-        return self._receipts.root_at(connection, size)
+        with translated():
+            if size > self.signed_size:
+                newest = evidence.latest_checkpoint(connection, self.study)
+                if newest is None or size > newest.size:
+                    return None
+                self.signed_size = max(self.signed_size, newest.size)
+            return self._receipts.root_at(connection, size)
 
     # -- the signer's thread --------------------------------------------------------------------------------
 
@@ -740,9 +746,13 @@ class StudyWriter:
             return False
 
     def _nothing_new(self, connection: Conn) -> bool:
-        """Whether there is nothing to sign; at the first look only a log that was never begun has nothing."""
+        """Whether all that was committed is signed and the checkpoint where readers find it: a database that was
+        killed may have lost its row. At the first look only a log that was never begun has nothing."""
         size = statements.read_head(connection, self.study).size
-        return size == self.signed_size if self._looked else size == self._signer.signed_size() == 0
+        if not self._looked:
+            return size == self._signer.signed_size() == 0
+        newest = evidence.latest_checkpoint(connection, self.study)
+        return size == self.signed_size == (newest.size if newest else 0)
 
     def _raise_alarm(self, alarm: SignerAlarm) -> None:
         if self.alarm is None or self.alarm.because != alarm.because:

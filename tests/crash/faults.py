@@ -49,6 +49,7 @@ class Fault:
 
 PLACES: dict[str, tuple[Any, str]] = {
     "taking the head's lock": (statements, "begin_append"),
+    "loading a subject": (statements, "select_aggregate"),
     "inserting and committing": (statements, "finish_append"),
     "reading what to sign": (evidence, "begin_signing"),
     "reading the entries to sign": (LogSigner, "_recompute"),

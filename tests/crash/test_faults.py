@@ -24,7 +24,7 @@ from tests.scenario.fixtures import ledger_of
 from tests.scenario.simulator import Simulator, Told, refused
 from tests.scenario.waiting import wait_until
 
-BEFORE_THE_COMMIT = {"taking the head's lock", "inserting and committing"}
+BEFORE_THE_COMMIT = {"taking the head's lock", "loading a subject", "inserting and committing"}
 """Where a fault means that nothing was recorded, unless the work was done all the same."""
 
 

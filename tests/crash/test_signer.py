@@ -8,7 +8,9 @@ appended to them. When the cause is gone signer and writer go on by themselves.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -239,6 +241,32 @@ def test_what_was_altered_between_commit_and_signature_is_not_signed(
     assert alarm is not None
     assert words in alarm.because
     assert sim.door.cut().size == size
+
+
+def test_a_checkpoint_that_the_database_lost_is_put_back_though_nothing_is_appended(sim: Simulator) -> None:
+    """Its row commits without waiting for the disk: a database that is killed may come back without it."""
+    record(sim, "1")
+    size = quiet(sim)
+    with tampering(sim) as admin:
+        assert admin.execute("DELETE FROM ledger.checkpoints WHERE size = %s", [size]).rowcount == 1
+        assert sim.door.cut().size < size
+    wait_until(lambda: sim.door.cut().size == size, "the checkpoint")
+    goes_on(sim)
+
+
+def test_while_another_process_holds_the_state_statements_are_recorded_and_the_alarm_says_so(sim: Simulator) -> None:
+    quiet(sim)
+    ledger_of(sim).writer(STUDY)._signer._patience = 0.2
+    frozen = os.open(state_of(sim), os.O_RDWR)
+    fcntl.flock(frozen, fcntl.LOCK_EX)
+    for number in ("1", "2", "3"):
+        assert record(sim, number).answer.receipt is None
+    alarm = ledger_of(sim).writer(STUDY).alarm
+    assert alarm is not None
+    assert "does not let it go" in alarm.because
+    assert state_of(sim).name in alarm.remedy
+    os.close(frozen)
+    goes_on(sim)
 
 
 def out_of_order(*given: object) -> None:
