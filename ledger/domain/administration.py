@@ -4,13 +4,13 @@
  INFUSION-12  given without two persons having compared label and subject
  INFUSION-13  given out of order, twice under one number, or beyond the protocol's number
  INFUSION-14  given outside the interval that the protocol gives
- INFUSION-15  given in another dose than the cohort's or the authorised one
  INFUSION-16  given after treatment or participation had ended
  INFUSION-17  given without a negative pregnancy test that counts
  INFUSION-18  given to somebody who was not enrolled
  INFUSION-19  given to somebody whom the protocol does not treat, such as a healthy control
  INFUSION-20  given while the study or the cohort was held
-and PRODUCT-8 to PRODUCT-10. Each applies only where the protocol declares what it is about.
+and, of how much was given, INFUSION-15, 21 and 22 (`dosing`); of the unit, PRODUCT-8 to PRODUCT-11 (`product`).
+Each applies only where the protocol declares what it is about.
 Sources: ICH E6(R3) 2.10, 3.15; 21 CFR 312.60, 312.62.
 """
 
@@ -18,10 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, time, tzinfo
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from ledger.domain import dose_level, pregnancy, product
+from ledger.domain import dose_level, dosing, pregnancy, product
 from ledger.domain.moments import (
     at,
     decided,
@@ -40,8 +39,6 @@ from ledger.domain.participation import (
 )
 from ledger.domain.record import Record
 from ledger.domain.refusals import Finding, FindingRule
-from ledger.protocol.quantities import decimal
-from ledger.protocol.quantities import shown as in_figures
 
 if TYPE_CHECKING:
     from ledger.domain.aggregate import Study, Subject
@@ -74,12 +71,6 @@ class IntervalNotKept(FindingRule):
     """Study treatment was given earlier or later after the last time than the protocol allows."""
 
     rule = "INFUSION-14"
-
-
-class OtherDose(FindingRule):
-    """Study treatment was given in another dose than the cohort's, or than was authorised."""
-
-    rule = "INFUSION-15"
 
 
 class GivenAfterEnd(FindingRule):
@@ -137,12 +128,6 @@ def withheld(subject: Subject) -> list[Record]:
     return [record for record in subject.records.of("InfusionWithheld") if record.done]
 
 
-def dose_of(record: Record) -> Fraction | None:
-    """The dose given or authorised, as a number in the protocol's unit; None where it is not recorded."""
-    stated = record.get("dose") if record.get("dose") is not None else record.get("cells_per_kg")
-    return None if stated is None else decimal(stated)
-
-
 MAX_STEPS = 1_000
 """Intervals counted on from one administration: weekly for twenty years; who states a million is early anyway."""
 
@@ -188,7 +173,7 @@ def _days(text: str | None, zone: tzinfo | None) -> tuple[datetime, datetime]:
 
 
 def findings(study: Study, subject: Subject) -> Iterator[Finding]:
-    """INFUSION-11 to INFUSION-20 and PRODUCT-8 to PRODUCT-10 for one subject."""
+    """INFUSION-11 to INFUSION-22 and PRODUCT-8 to PRODUCT-11 for one subject."""
     zone = zone_of(study, site_of(subject))
     for event in GIVEN:
         yield from _after_end(subject, given(subject, zone, event), zone)
@@ -231,7 +216,8 @@ def _one(
         yield from _identity(subject, record, number, when, zone)
     if requires.product_release:
         yield from product.administration_findings(study, record, when, zone)
-    yield from _dose(study, subject, protocol, record, number)
+    yield from product.given_after_disposal(study, record, when, zone)
+    yield from dosing.findings(study, subject, protocol, record, number, zone)
     test = pregnancy.excluded(protocol, subject, when, previous, zone)
     if not test:
         yield PregnancyNotExcluded.found(test.because, (record.index, *test.indexes), *place)
@@ -300,43 +286,13 @@ def _order(
         elif number not in allowed:
             because = f"number {number} where {' or '.join(map(str, sorted(allowed)))} was to come"
             yield GivenOutOfOrder.found(because, shown, *where)
-        if before is not None and number > done[-1]:
+        if before is not None:
             made_up = any(n in missed for n in range(done[-1] + 1, number + 1)) and treatment.missed_dose != "skip"
-            steps = number - done[-1]
+            steps = max(1, number - done[-1])  # a number that repeats comes an interval later all the same
             wrong = interval_problem(treatment, happened(before), steps, happened(record), made_up, zone)
             if wrong is not None:
                 yield IntervalNotKept.found(f"{wrong[0]}: {wrong[1]}", shown, *where)
         done.append(number)
-
-
-def _dose(study: Study, subject: Subject, protocol: ResolvedProtocol, record: Record, number: int) -> Iterator[Finding]:
-    """INFUSION-15: against the cohort's dose and the authorised one, within the protocol's tolerance."""
-    treatment, own, place = protocol.definition.treatment, dose_of(record), (record.sub, record.site)
-    if treatment is None or own is None:
-        return
-    unit = record.get("dose_unit")
-    if unit is not None and unit != treatment.dose_unit:
-        because = f"it is recorded in {unit}, the protocol counts in {treatment.dose_unit}"
-        yield OtherDose.found(because, (record.index,), *place)
-        return
-    seat = subject.records.last("SubjectEnrolled")
-    allowed = [r for r in subject.records.of("InfusionAuthorised") if r.get("number") == number][-1:]
-    planned = None if seat is None else dose_level.dose_of(study, protocol, seat.get("cohort"))
-    expected = [(seat, None if planned is None else decimal(planned)), *((r, dose_of(r)) for r in allowed)]
-    for other, dose in expected:
-        if other is None or dose is None or abs(own - dose) <= dose * tolerance(treatment):
-            continue
-        if own < dose and record.get("outcome") == "stopped":
-            continue  # less than planned because it was stopped
-        what = "the cohort's dose is" if other is seat else "authorised was"
-        because = f"{in_figures(own)} {treatment.dose_unit} was given, {what} {in_figures(dose)}"
-        yield OtherDose.found(because, (record.index, other.index), *place)
-
-
-def tolerance(treatment: Treatment) -> Fraction:
-    """How far a dose given may lie from the planned one, as a part of it; none where the protocol gives none."""
-    percent = treatment.dose_tolerance_percent
-    return Fraction(0) if percent is None else decimal(percent) / 100
 
 
 def _after_end(subject: Subject, records: list[Record], zone: tzinfo | None) -> Iterator[Finding]:

@@ -10,6 +10,7 @@
  SUBJECT-2 to SUBJECT-5  findings about the subject: no screening, several numbers, a record after death, a
             number that another subject has
  MEDICATION-1  a prohibited medication was taken
+A correction that made a fact break TIME-3, SITE-3 or SITE-4 is shown beside the fact.
 What was transcribed (from paper, from before go-live) is late by nature: TIME-3 and TIME-4 leave it alone.
 Sources: ICH E6(R3) 2.12, 4.2.2, 4.2.4; 21 CFR 11.10(f), (g); ALCOA (contemporaneous, attributable).
 """
@@ -199,8 +200,14 @@ def _sites(study: Study, subject: Subject, facts: list[Record]) -> Iterator[Find
         if wrong:
             state = site_state(study, site)
             because = f"the site {site!r} was not active (it is {state} now) for {len(wrong)} facts"
-            yield SiteWasNotActive.found(because, [r.index for r in wrong], subject.label, site)
+            yield SiteWasNotActive.found(because, _placed(wrong), subject.label, site)
     yield from _elsewhere(subject, by_site)
+
+
+def _placed(records: list[Record]) -> list[int]:
+    """Facts, then the corrections that put them at their site."""
+    moved = [r.values["site"][-1].index for r in records if "site" in r.values]
+    return [*(r.index for r in records), *moved]
 
 
 def _active(study: Study, site: str, index: int) -> bool:
@@ -216,7 +223,7 @@ def _elsewhere(subject: Subject, by_site: dict[str, list[Record]]) -> Iterator[F
     for site, records in by_site.items():
         if site not in own:
             because = f"{len(records)} facts at {site!r}, the subject belongs to {site_of(subject)!r}"
-            yield FactAtOtherSite.found(because, [r.index for r in records], subject.label, site)
+            yield FactAtOtherSite.found(because, _placed(records), subject.label, site)
 
 
 def _after_death(subject: Subject, facts: list[Record], zone: tzinfo | None) -> Iterator[Finding]:
@@ -241,7 +248,8 @@ def _times(record: Record, zone: tzinfo | None) -> Iterator[Finding]:
     when = happened(record)
     if surely_before(record.recorded_at, when, zone):
         because = f"dated {when}, recorded at {record.recorded_at}"
-        yield DatedInTheFuture.found(because, (record.index,), *place)
+        dated = [known[-1].index for known in record.values.values() if known[-1].value == when]
+        yield DatedInTheFuture.found(because, tuple(dict.fromkeys((record.index, *dated))), *place)
         return
     if record.get("late_reason") is not None:
         return

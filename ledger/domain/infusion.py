@@ -8,6 +8,7 @@
  INFUSION-6  no criterion that has to hold throughout the study fails
  INFUSION-7  nobody is treated after withdrawal, completion, discontinuation or death
  INFUSION-8  a dose per kilogram is authorised with the weight that it is reckoned from
+ INFUSION-9  and that weight does not contradict the one recorded of the subject
 An infusion is authorised (a decision), then identity is checked by two persons, then it is given (a fact).
 Its time is `started_at` where that is known, else `occurred_at`. Which fact records an administration, how
 many, how often and in which unit is the protocol's; without one nothing is asked here. Findings about what
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ledger.domain import cohort, consent, dose_level, eligibility, enrolment, pregnancy, product
+from ledger.domain import body_weight, cohort, consent, dose_level, eligibility, enrolment, pregnancy, product
 from ledger.domain.administration import (
     interval_problem,
     next_numbers,
@@ -52,6 +53,7 @@ from ledger.domain.refusals import Refusal
 from ledger.domain.roles import DATA_MANAGER, INVESTIGATOR, PHARMACY, SITE_STAFF, SYSTEM
 from ledger.domain.study import protocol_for, site_runs, study_runs
 from ledger.protocol.quantities import decimal
+from ledger.protocol.quantities import shown as in_figures
 
 if TYPE_CHECKING:
     from ledger.protocol.model.course import Treatment
@@ -59,8 +61,9 @@ if TYPE_CHECKING:
 
 RECORDERS = SITE_STAFF | SYSTEM
 GIVEN_RULES = (
-    *(f"INFUSION-{number}" for number in range(11, 21)),
-    *("PRODUCT-8", "PRODUCT-9", "PRODUCT-10", "CONSENT-5", "CONSENT-8", "SUBJECT-4", "PERSON-1"),
+    *(f"INFUSION-{number}" for number in range(11, 23)),
+    *("PRODUCT-8", "PRODUCT-9", "PRODUCT-10", "PRODUCT-11"),
+    *("CONSENT-5", "CONSENT-8", "SUBJECT-4", "PERSON-1"),
 )
 MAX_INTERRUPTIONS = 50  # interruptions of one infusion: more is a pump's log, which belongs in a document
 
@@ -97,7 +100,7 @@ class InfusionAuthorised(Decision):
         *SUBJECT_DECISION,
         *CONSENT_RULES,
         *("ENROL-1", "ENROL-3", "ENROL-5", "COHORT-2", "COHORT-3", "COHORT-4", "COHORT-10", "DOSE-1", "BASIS-1"),
-        *(f"INFUSION-{number}" for number in range(1, 9)),
+        *(f"INFUSION-{number}" for number in range(1, 10)),
         *(f"PRODUCT-{number}" for number in (1, 2, 3, 4, 5, 7)),
     )
 
@@ -249,6 +252,18 @@ class WeightMissing(Refusal):
     remedy = "State `weight`, in kilograms."
 
 
+class WeightContradicted(Refusal):
+    """The weight that a dose is reckoned from contradicts the weight recorded of the subject."""
+
+    rule = "INFUSION-9"
+    remedy = (
+        "State the weight that is recorded. Where that one is wrong, correct it (EntryCorrected); where it has "
+        "changed, and the protocol does not reckon from the weight at screening, record the new one "
+        "(AssessmentRecorded). Then sign the authorisation again."
+    )
+    source = "ICH E6(R3) 2.10"
+
+
 def _treatment(ctx: Context) -> Treatment | None:
     protocol = protocol_for(ctx.study, ctx.candidate.site)
     return protocol.definition.treatment if protocol is not None else None
@@ -329,6 +344,21 @@ def weight_is_stated(ctx: Context) -> None:
         raise WeightMissing("the dose is per kilogram, and no weight above 0 is stated")
 
 
+def weight_is_the_subjects(ctx: Context) -> None:
+    """INFUSION-9: the weight stated is the recorded one, as far as one is recorded."""
+    assert ctx.subject is not None
+    treatment, weight = _treatment(ctx), ctx.candidate.get("weight")
+    if treatment is None or weight is None:
+        return
+    zone = zone_of(ctx.study, ctx.candidate.site)
+    known = body_weight.recorded(treatment, ctx.subject, ctx.recorded_at, zone)
+    if known is not None and body_weight.contradicts(decimal(weight), known[1]):
+        record, kilograms = known
+        limit = f"{in_figures(body_weight.TOLERANCE * 100)} percent"
+        because = f"{weight} kg is stated, {in_figures(kilograms)} kg is recorded; they differ by more than {limit}"
+        raise WeightContradicted(because, (record.index,))
+
+
 def interval_is_kept(ctx: Context) -> None:
     """INFUSION-4: neither too early nor too late after the last infusion."""
     assert ctx.subject is not None
@@ -385,6 +415,7 @@ PRECONDITIONS: dict[str, tuple[Callable[[Context], None], ...]] = {
         number_follows,
         dose_is_the_cohorts,
         weight_is_stated,
+        weight_is_the_subjects,
         interval_is_kept,
         pregnancy_is_excluded,
         criteria_hold,

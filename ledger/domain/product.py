@@ -7,7 +7,7 @@
  PRODUCT-5  and has not been disposed of
  PRODUCT-6  a unit is released once
  PRODUCT-7  a unit is released with its identity known, as far as the protocol names what belongs to it
- PRODUCT-8 to PRODUCT-10  findings: a unit given that was not released, or expired, or given twice
+ PRODUCT-8 to PRODUCT-11  findings: a unit given that was not released, or expired, given twice, or disposed of
 A unit is the subject `product/<id>` of its own statements; others name it by that id. Preparing it replaces
 its expiry. Sources: 21 CFR 1271.265, 312.57; EU GMP Annex 16; ICH E6(R3) 2.10, 3.15.
 """
@@ -31,7 +31,7 @@ from ledger.domain.model import (
     Reason,
     Text,
 )
-from ledger.domain.moments import at, decided, is_before, surely_before
+from ledger.domain.moments import at, decided, happened, is_before, surely_before
 from ledger.domain.participation import zone_of
 from ledger.domain.record import Record
 from ledger.domain.refusals import Finding, FindingRule, Refusal
@@ -114,7 +114,7 @@ class ProductDisposed(ProductFact):
     """A unit was disposed of."""
 
     words = "recorded that the unit was disposed of: {reason}"
-    rules = ("PRODUCT-5",)
+    rules = ("PRODUCT-5", "PRODUCT-11")
 
     reason: Reason | None = None
     method: Text | None = None
@@ -226,6 +226,13 @@ class GivenTwice(FindingRule):
     rule = "PRODUCT-10"
 
 
+class GivenAfterDisposal(FindingRule):
+    """A product unit was given that had been disposed of."""
+
+    rule = "PRODUCT-11"
+    source = "21 CFR 312.59"
+
+
 _STATES = ("ProductReleased", "ProductReleaseRevoked")
 
 
@@ -235,14 +242,19 @@ _IDENTITY = {"unit": "unit_number", "viability": "viability_percent", "expiry": 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A product unit as recorded: `registered` and `disposed` records, releases and revocations in order."""
+    """A product unit as recorded: its registration; disposals, and releases and revocations, in order."""
 
     id: str
     registered: Record | None
-    disposed: Record | None
+    disposals: tuple[Record, ...]
     releases: tuple[Record, ...]
     expires_at: str | None
     expiry: Record | None
+
+    @property
+    def disposed(self) -> Record | None:
+        """What says first that it was disposed of."""
+        return self.disposals[0] if self.disposals else None
 
     @property
     def released(self) -> Record | None:
@@ -284,7 +296,7 @@ def unit(study: Study, id: str) -> Unit:
     return Unit(
         id,
         registered,
-        next((r for r in own if r.event == "ProductDisposed"), None),
+        tuple(r for r in own if r.event == "ProductDisposed"),
         tuple(r for r in own if r.event in _STATES),
         None if expiry is None else expiry.get("expires_at"),
         expiry,
@@ -295,13 +307,18 @@ def _usable(ctx: Context, found: Unit) -> None:
     """PRODUCT-1, PRODUCT-3, PRODUCT-5: registered, not disposed of, within its expiry now."""
     if found.registered is None:
         raise UnitUnknown(f"no unit {found.id!r} is registered")
-    if found.disposed is not None:
-        raise UnitDisposed(f"unit {found.id!r} was disposed of", (found.disposed.index,))
+    _is_there(found)
     zone = zone_of(ctx.study, ctx.candidate.site)
     if found.expiry is None or at(found.expires_at) is None:
         raise UnitExpired(f"no expiry of unit {found.id!r} is recorded", (found.registered.index,))
     if surely_before(found.expires_at, ctx.recorded_at, zone):
         raise UnitExpired(f"unit {found.id!r} expired on {found.expires_at}", (found.expiry.index,))
+
+
+def _is_there(found: Unit) -> None:
+    """PRODUCT-5: not disposed of."""
+    if found.disposed is not None:
+        raise UnitDisposed(f"unit {found.id!r} was disposed of", (found.disposed.index,))
 
 
 def can_be_released(ctx: Context) -> None:
@@ -330,11 +347,13 @@ def _identity_is_known(ctx: Context, registered: Record) -> None:
 
 
 def can_be_authorised(ctx: Context) -> None:
-    """PRODUCT-1 to PRODUCT-5: the unit named is registered, released, in date and free."""
+    """PRODUCT-1 to PRODUCT-5: the unit named is registered, released, in date and free; never disposed of."""
     protocol = protocol_for(ctx.study, ctx.candidate.site)
-    if protocol is None or not protocol.definition.requires.product_release:
-        return
     name = ctx.candidate.get("product")
+    if protocol is None or not protocol.definition.requires.product_release:
+        if name is not None:
+            _is_there(unit(ctx.study, name))
+        return
     if name is None:
         raise UnitUnknown("the decision names no unit")
     found = unit(ctx.study, name)
@@ -380,6 +399,17 @@ def administration_findings(study: Study, record: Record, when: str | None, zone
     if found.expiry is not None and is_before(found.expires_at, when, zone):
         because = f"unit {name!r} expired on {found.expires_at}, given on {when}"
         yield GivenExpired.found(because, (record.index, found.expiry.index), **place)
+
+
+def given_after_disposal(study: Study, record: Record, when: str | None, zone: tzinfo | None) -> Iterator[Finding]:
+    """PRODUCT-11 for one administration; an undated disposal was made no later than it was recorded."""
+    name = record.get("product")
+    for gone in unit(study, name).disposals if name is not None else ():
+        disposed = happened(gone) or gone.recorded_at
+        if surely_before(disposed, when, zone):
+            because = f"unit {name!r} was disposed of on {disposed}, given on {when}"
+            yield GivenAfterDisposal.found(because, (record.index, gone.index), record.sub, record.site)
+            return
 
 
 def twice(subject: str, records: list[Record]) -> Iterator[Finding]:

@@ -78,14 +78,17 @@ def rescue(stage: Stage) -> Line:
 
 
 def weight_query(stage: Stage) -> Line:
-    """The monitor asks about a weight; the site answers, corrects, and the question is closed."""
+    """The monitor asks about a weight; the site answers, corrects, and the question is closed.
+
+    All before the first infusion: with the wrong weight on record, its authorisation would be refused.
+    """
     cast, first = stage.cast, _patient("SYN-005").first_infusion
-    yield at(first, "10:00", days=7)
+    yield at(first, "10:00", days=-3)
     case = stage.case("SYN-005")
     weight = case.kept["weight"]
-    question = "45.0 kg at screening, but the dose was computed for 54.0 kg: which is right?"
+    question = "45.0 kg at screening, but the product was made up for 54.0 kg: which is right?"
     query = case.act(cast.monitor, "QueryOpened", record=weight.target, field="items", question=question)
-    yield at(first, "14:00", days=8)
+    yield at(first, "14:00", days=-2)
     answer = "54.0 kg by the ward's record; the digits were transposed on entry"
     case.act(cast.coordinator, "QueryAnswered", "answers", query, answer=answer)
     blank = dict(weight.target, field="items")
@@ -108,7 +111,7 @@ def weight_query(stage: Stage) -> Line:
         value={"weight": "54.0"},
         reason="Digits transposed on entry; compared with the ward's record",
     )
-    yield at(first, "09:00", days=12)
+    yield at(first, "16:00", days=-1)
     case.act(cast.monitor, "QueryClosed", "answers", query, comment="Compared with the source at the visit")
     case.act(cast.monitor, "SourceVerified", records=[weight.target], comment="Weight against the ward's record")
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 
 from ledger.domain import findings
+from ledger.domain.record import Record
 from ledger.domain.refusals import FindingRule, all_rules
 from tests.scenario.plans import COAST
 from tests.unit.domain.conftest import GENESIS, Trial
@@ -52,6 +53,25 @@ def with_clocks(t: Trial) -> None:
     before, _, after = COAST.protocol.partition("\nsafety:")
     text = before + CLOCKS + after[after.index("\ntime_zone") :]
     t.__dict__.update(Trial(protocol=text).open().__dict__)
+
+
+def changed(t: Trial, old: str, new: str) -> None:
+    """The same study, with another text in its protocol."""
+    assert old in COAST.protocol
+    t.__dict__.update(Trial(protocol=COAST.protocol.replace(old, new)).open().__dict__)
+
+
+CELLS_PER_KG = "10*6.{cells}/kg"
+
+
+def dosed_in_cells(t: Trial) -> None:
+    """The same study, with a dose in million cells per kilogram."""
+    changed(t, "dose_unit: mg/kg", f'dose_unit: "{CELLS_PER_KG}"')
+
+
+def weigh(t: Trial, subject: str, weight: object, **fields: object) -> Record:
+    """The subject is weighed."""
+    return t.fact("AssessmentRecorded", subject, instrument="scales", items={"weight": weight}, **fields)
 
 
 # -- consent ------------------------------------------------------------------------------------------------
@@ -163,6 +183,23 @@ def safety_is_followed_after_a_withdrawal(t: Trial) -> Iterator[Point]:
     t.fact("ConsentWithdrawn", ada, scope=["treatment", "procedures", "data", "specimens"])
     t.later(days=1)
     t.fact("AdverseEventReported", ada, term="rash")
+    yield ada, False
+
+
+@case("CONSENT-8")
+def a_new_consent_to_a_version_nobody_approved_lifts_no_withdrawal(t: Trial) -> Iterator[Point]:
+    ada = t.screened()
+    t.consent(ada)
+    t.fact("ConsentWithdrawn", ada, scope=["treatment"])
+    t.later(days=1)
+    again = t.consent(ada, version="99", purpose="reconsent")
+    t.later(days=1)
+    t.give(ada, 1, t.unit())
+    yield ada, True
+    t.correct(again, "version", "1")
+    yield ada, False
+    t.later(days=1)
+    t.approve("2")
     yield ada, False
 
 
@@ -326,6 +363,65 @@ def a_corrected_adverse_event_changes_the_basis_of_a_review(t: Trial) -> Iterato
     yield None, False
 
 
+@case("BASIS-1")
+def a_reversed_enrolment_changes_the_basis_of_a_review(t: Trial) -> Iterator[Point]:
+    ada = t.enrolled()
+    t.enrolled("002")
+    t.review(conclusion="hold")
+    yield None, False
+    t.reverse(t.subject(ada).records.last("SubjectEnrolled"))
+    yield None, True
+    t.review(conclusion="hold")
+    yield None, False
+
+
+@case("BASIS-1")
+def an_enrolment_reversed_before_a_review_is_none_of_it(t: Trial) -> Iterator[Point]:
+    ada = t.enrolled()
+    t.enrolled("002")
+    t.reverse(t.subject(ada).records.last("SubjectEnrolled"))
+    t.review(conclusion="hold")
+    t.fact("SubjectWithdrawn", ada, reason="moved", occurred_at=t.ago(hours=1))
+    yield None, False
+
+
+@case("BASIS-1")
+def a_corrected_or_voided_adverse_event_changes_the_basis_of_its_adjudication(t: Trial) -> Iterator[Point]:
+    ada = t.enrolled()
+    rash = t.fact("AdverseEventReported", ada, term="rash", grade=3)
+    fever = t.fact("AdverseEventReported", ada, term="fever", grade=1)
+    judged = t.adjudicate(ada, rash.jti)
+    t.void(fever)
+    yield ada, False
+    t.correct(rash, "grade", 1)
+    yield ada, True
+    t.reverse(judged)
+    yield ada, False
+    t.adjudicate(ada, rash.jti, False)
+    yield ada, False
+    t.void(rash)
+    yield ada, True
+
+
+@case("BASIS-1")
+def a_reversed_review_changes_the_basis_of_the_opening_that_it_permitted(t: Trial) -> Iterator[Point]:
+    t.full_cohort()
+    first = t.review()
+    second = t.review()
+    opening = t.open_cohort("HIGH")
+    yield None, False
+    t.reverse(first)
+    yield None, False
+    t.reverse(second)
+    yield None, True
+    t.review()
+    yield None, True
+    t.reverse(opening)
+    yield None, False
+    t.open_cohort("HIGH")
+    yield None, False
+
+
 # -- what was given -----------------------------------------------------------------------------------------
 
 
@@ -446,6 +542,27 @@ def an_infusion_given_too_late_without_having_been_withheld(t: Trial) -> Iterato
     yield ada, False
 
 
+@case("INFUSION-14")
+def an_infusion_given_the_next_day_under_the_number_of_the_last(t: Trial) -> Iterator[Point]:
+    ada = t.enrolled()
+    t.treat(ada, 1)
+    t.later(days=1)
+    again = t.give(ada, 1, t.unit())
+    yield ada, True
+    t.later(days=14)
+    t.correct(again, "started_at", t.ago(days=1))
+    yield ada, False
+
+
+@case("INFUSION-14")
+def an_infusion_given_the_next_day_under_a_lower_number(t: Trial) -> Iterator[Point]:
+    ada = t.enrolled()
+    t.give(ada, 2, t.unit())
+    t.later(days=1)
+    t.give(ada, 1, t.unit())
+    yield ada, True
+
+
 @case("INFUSION-15")
 def another_dose_than_the_cohort_s(t: Trial) -> Iterator[Point]:
     ada = t.enrolled()
@@ -469,6 +586,154 @@ def an_infusion_that_was_stopped_gave_less(t: Trial) -> Iterator[Point]:
     yield ada, False
     t.correct(given, "outcome", "completed")
     yield ada, True
+
+
+@case("INFUSION-21")
+def a_dose_that_is_stated_twice_and_differently(t: Trial) -> Iterator[Point]:
+    ada = t.enrolled()
+    given = t.give(ada, 1, t.unit(), cells_per_kg="1.65")
+    yield ada, False  # the protocol's tolerance is ten percent
+    t.correct(given, "cells_per_kg", "15")
+    yield ada, True
+    t.correct(given, "dose", "15")
+    yield ada, False
+
+
+@case("INFUSION-21")
+def more_was_given_than_dose_times_weight(t: Trial) -> Iterator[Point]:
+    ada = t.enrolled()
+    given = t.give(ada, 1, t.unit(), weight="70", cells="115.5", cells_unit="mg")
+    yield ada, False
+    t.correct(given, "cells", "115.6")
+    yield ada, True
+    t.correct(given, "cells", "94.4")
+    yield ada, True
+    t.correct(given, "outcome", "stopped")
+    yield ada, False  # less was given because it was stopped
+    t.correct(given, "cells", "9999")
+    yield ada, True
+
+
+@case("INFUSION-21")
+def the_weight_that_was_authorised_counts_where_none_is_stated(t: Trial) -> Iterator[Point]:
+    ada = t.enrolled()
+    unit = t.unit()
+    t.authorise(ada, 1, unit)
+    given = t.give(ada, 1, unit, cells="210")
+    yield ada, True
+    t.correct(given, "cells", "105")
+    yield ada, False
+
+
+@case("INFUSION-21")
+def the_weight_that_is_recorded_counts_where_none_is_stated_or_authorised(t: Trial) -> Iterator[Point]:
+    ada = t.enrolled()
+    t.give(ada, 1, t.unit(), cells="210")
+    yield ada, False  # nobody knows the weight
+    weigh(t, ada, "140", occurred_at=t.ago(days=1))
+    yield ada, False
+    weigh(t, ada, "70", occurred_at=t.ago(hours=1))
+    yield ada, True
+
+
+@case("INFUSION-21")
+def cells_are_counted_in_any_power_of_ten(t: Trial) -> Iterator[Point]:
+    dosed_in_cells(t)
+    ada = t.enrolled()
+    dose = {"dose": "1.5", "dose_unit": CELLS_PER_KG, "weight": "70"}
+    given = t.give(ada, 1, t.unit(), cells="105000000", cells_unit="{cells}", **dose)
+    yield ada, False
+    t.correct(given, "cells_unit", "10*6.{cells}")
+    yield ada, True
+    t.correct(given, "cells", "105")
+    yield ada, False
+    t.correct(given, "cells", "0.1")
+    t.correct(given, "cells_unit", "10*9")
+    yield ada, False  # in two figures: 105 is nearer to 100 than five percent
+    t.correct(given, "cells", "1")
+    yield ada, True
+
+
+@case("INFUSION-21")
+def cells_in_a_unit_that_counts_no_cells(t: Trial) -> Iterator[Point]:
+    dosed_in_cells(t)
+    ada = t.enrolled()
+    dose = {"dose": "1.5", "dose_unit": CELLS_PER_KG, "weight": "70"}
+    given = t.give(ada, 1, t.unit(), cells="105", cells_unit="furlongs", **dose)
+    yield ada, True
+    t.correct(given, "cells_unit", None)
+    yield ada, False
+
+
+@case("INFUSION-21")
+def a_dose_in_milligrams_says_nothing_about_cells(t: Trial) -> Iterator[Point]:
+    ada = t.enrolled()
+    t.give(ada, 1, t.unit(), weight="70", cells="9999", cells_unit="10*6.{cells}")
+    yield ada, False
+
+
+@case("INFUSION-22")
+def another_weight_than_the_authorised_one(t: Trial) -> Iterator[Point]:
+    ada = t.enrolled()
+    unit = t.unit()
+    t.authorise(ada, 1, unit)
+    given = t.give(ada, 1, unit, weight="77")
+    yield ada, False  # as near as the dose has to be
+    t.correct(given, "weight", "20")
+    yield ada, True
+    t.correct(given, "weight", "70.0")
+    yield ada, False
+
+
+@case("INFUSION-22")
+def another_weight_than_the_subject_has(t: Trial) -> Iterator[Point]:
+    ada = t.enrolled()
+    weighed = weigh(t, ada, "50")
+    t.later(hours=1)
+    t.give(ada, 1, t.unit(), weight="70")
+    yield ada, True
+    t.correct(weighed, "items", {"weight": "69"})
+    yield ada, False
+    weigh(t, ada, "154.3", units={"weight": "[lb_av]"})
+    yield ada, False
+    t.later(days=1)
+    weigh(t, ada, "90")
+    yield ada, False  # taken afterwards
+
+
+@case("INFUSION-22")
+def a_weight_that_cannot_be_read_says_nothing(t: Trial) -> Iterator[Point]:
+    ada = t.enrolled()
+    weigh(t, ada, "50", units={"weight": "stone"})
+    weigh(t, ada, "fifty")
+    weigh(t, ada, "-50")
+    weigh(t, ada, None, status="not done", status_reason="no scales")
+    t.fact("AssessmentRecorded", ada, instrument="weight", items={"kg": True})
+    t.fact("AssessmentRecorded", ada, instrument="grip", items={"kg": "50"})
+    t.give(ada, 1, t.unit(), weight="70")
+    yield ada, False
+    body_weight = {"system": "http://loinc.org", "code": "29463-7"}
+    t.fact(
+        "AssessmentRecorded", ada, instrument="scales", code=body_weight, items={"kg": 50}, occurred_at=t.ago(days=1)
+    )
+    yield ada, True
+
+
+@case("INFUSION-22")
+def the_weight_at_screening_counts_where_the_protocol_says_so(t: Trial) -> Iterator[Point]:
+    changed(t, "  per_kilogram: true\n", "  per_kilogram: true\n  weight: screening\n")
+    ada = t.candidate()
+    weigh(t, ada, "50")
+    t.eligible(ada)
+    t.open_cohort("LOW")
+    t.later(days=1)
+    t.enrol(ada)
+    t.later(days=1)
+    weigh(t, ada, "70")
+    given = t.give(ada, 1, t.unit(), weight="70")
+    yield ada, True
+    t.correct(given, "weight", "50")
+    yield ada, False
 
 
 @case("INFUSION-14")
@@ -591,6 +856,42 @@ def it_is_not_recorded_which_unit_was_given(t: Trial) -> Iterator[Point]:
     ada = t.enrolled()
     t.give(ada, 1)
     yield ada, True
+
+
+@case("PRODUCT-11")
+def a_unit_that_had_been_disposed_of(t: Trial) -> Iterator[Point]:
+    ada = t.enrolled()
+    unit = t.unit()
+    yield ada, False
+    t.fact("ProductDisposed", f"product/{unit}", reason="broken bag", role="pharmacy")
+    t.later(hours=1)
+    given = t.give(ada, 1, unit)
+    yield ada, True
+    t.correct(given, "started_at", t.ago(hours=2))
+    yield ada, False
+
+
+@case("PRODUCT-11")
+def a_unit_that_was_disposed_of_at_a_time_nobody_knows(t: Trial) -> Iterator[Point]:
+    ada = t.enrolled()
+    unit = t.unit()
+    unknown = {"occurred_at": None, "occurred_at_status": "unknown"}
+    gone = t.fact("ProductDisposed", f"product/{unit}", reason="broken bag", role="pharmacy", **unknown)
+    t.later(hours=1)
+    t.give(ada, 1, unit)
+    yield ada, True
+    t.void(gone)
+    yield ada, False
+
+
+@case("PRODUCT-11")
+def what_was_left_of_a_unit_is_disposed_of_afterwards(t: Trial) -> Iterator[Point]:
+    ada = t.enrolled()
+    unit = t.unit()
+    t.give(ada, 1, unit)
+    t.later(hours=1)
+    t.fact("ProductDisposed", f"product/{unit}", reason="rest", role="pharmacy", occurred_at=t.stamp[:10])
+    yield ada, False
 
 
 @case("PRODUCT-9")
@@ -1009,6 +1310,19 @@ def test_findings_say_whom_and_where_they_are_about(trial: Trial) -> None:
     trial.fact("SpecimenDrawn", ada, specimen="S1", site="SOUTH")
     for finding in trial.findings(ada):
         assert finding.subject == ada and finding.site == "SOUTH"
+
+
+def test_a_correction_that_misdates_or_misplaces_a_fact_is_shown_beside_it(trial: Trial) -> None:
+    ada = trial.screened()
+    drawn = trial.fact("SpecimenDrawn", ada, specimen="S1")
+    dated = trial.correct(drawn, "occurred_at", "2031-01")
+    moved = trial.correct(drawn, "site", "SOUTH")
+    shown = {f.rule: f.indexes for f in trial.findings(ada)}
+    assert shown["TIME-3"] == (drawn.index, dated.index)
+    assert shown["SITE-4"] == (drawn.index, moved.index)
+    closed = trial.correct(drawn, "site", "WEST")
+    shown = {f.rule: f.indexes for f in trial.findings(ada)}
+    assert shown["SITE-3"] == shown["SITE-4"] == (drawn.index, closed.index)
 
 
 def test_a_subject_s_usual_course_breaks_no_rule(trial: Trial) -> None:

@@ -181,6 +181,41 @@ def a_consent_recorded_late_does_not_lift_a_withdrawal(t: Trial) -> Iterator[Att
     t.void(withdrawn)
 
 
+@case("CONSENT-3")
+def a_consent_to_a_document_that_nobody_approved_lifts_no_withdrawal(t: Trial) -> Iterator[Attempt]:
+    ada = t.enrolled()
+    unit = t.unit()
+    t.fact("ConsentWithdrawn", ada, scope=["treatment"])
+    t.later(hours=1)
+    strange = t.consent(ada, "99", document_id="XYZ", purpose="reconsent")
+    yield lambda: t.authorise(ada, 1, unit)
+    t.correct(strange, "document_id", "ICF")
+    t.correct(strange, "version", "1")
+
+
+@case("CONSENT-3")
+def a_consent_in_a_language_without_a_document_lifts_no_withdrawal(t: Trial) -> Iterator[Attempt]:
+    ada = t.enrolled()
+    unit = t.unit()
+    t.fact("ConsentWithdrawn", ada, scope=["procedures"])
+    t.later(hours=1)
+    t.consent(ada, language="fr", purpose="reconsent")
+    yield lambda: t.authorise(ada, 1, unit)
+    t.later(hours=1)
+    t.consent(ada, purpose="reconsent")
+
+
+@case("CONSENT-3")
+def a_consent_that_nobody_verified_lifts_no_withdrawal(t: Trial) -> Iterator[Attempt]:
+    ada = t.enrolled()
+    unit = t.unit()
+    t.fact("ConsentWithdrawn", ada, scope=["data"])
+    t.later(hours=1)
+    again = t.consent(ada, purpose="reconsent", verification="not verified")
+    yield lambda: t.authorise(ada, 1, unit)
+    t.correct(again, "verification", "verified")
+
+
 @case("CONSENT-4")
 def a_consent_taken_over_unverified_does_not_count(t: Trial) -> Iterator[Attempt]:
     ada = t.screened()
@@ -350,7 +385,11 @@ def who_was_treated_is_not_enrolled_at_another_dose(t: Trial) -> Iterator[Attemp
     subjects = t.full_cohort()
     t.review()
     t.open_cohort("HIGH")
-    t.reverse(t.subject(subjects[0]).records.last("SubjectEnrolled"))
+    records = t.subject(subjects[0]).records
+    voids = [t.void(dose) for dose in records.of("InfusionGiven")]
+    t.reverse(records.last("SubjectEnrolled"))
+    for void in voids:
+        t.void(void)
     yield lambda: t.enrol(subjects[0], "HIGH")
     yield lambda: t.enrol(subjects[0], "LOW")
 
@@ -605,6 +644,17 @@ def a_review_on_a_cut_before_an_adverse_event_is_refused(t: Trial) -> Iterator[A
     ada, *_ = t.full_cohort()
     seen = t.size
     t.fact("AdverseEventReported", ada, term="rash", grade=2)
+    yield lambda: t.review(cut=seen)
+    yield lambda: t.review()
+
+
+@case("REVIEW-2")
+def who_lost_the_seat_after_the_cut_was_looked_at_by_the_review(t: Trial) -> Iterator[Attempt]:
+    dan = t.candidate("D")
+    t.full_cohort()
+    seat = t.enrol(dan, mode="transcribed", occurred_at=t.stamp)
+    seen = t.size
+    t.reverse(seat)
     yield lambda: t.review(cut=seen)
     yield lambda: t.review()
 
@@ -911,6 +961,35 @@ def a_dose_per_kilogram_needs_a_weight(t: Trial) -> Iterator[Attempt]:
     yield lambda: t.authorise(ada, 1, unit)
 
 
+@case("INFUSION-9")
+def a_weight_is_not_twice_the_recorded_one(t: Trial) -> Iterator[Attempt]:
+    ada = t.enrolled()
+    t.later(days=1)
+    t.fact("AssessmentRecorded", ada, instrument="weight", items={"weight": "71.5"}, units={"weight": "kg"})
+    unit = t.unit()
+    yield lambda: t.authorise(ada, 1, unit, weight="150")
+    yield lambda: t.authorise(ada, 1, unit, weight="72")
+
+
+@case("INFUSION-9")
+def a_weight_recorded_wrongly_is_corrected_first(t: Trial) -> Iterator[Attempt]:
+    ada = t.enrolled()
+    weighed = t.fact("AssessmentRecorded", ada, instrument="weight", items={"weight": "63.6"})
+    unit = t.unit()
+    yield lambda: t.authorise(ada, 1, unit)
+    t.correct(weighed, "items", {"weight": "63.7"})
+
+
+@case("INFUSION-9")
+def a_weight_that_has_changed_is_recorded_first(t: Trial) -> Iterator[Attempt]:
+    ada = t.enrolled()
+    t.fact("AssessmentRecorded", ada, instrument="weight", items={"weight": "90"})
+    unit = t.unit()
+    t.later(days=1)
+    yield lambda: t.authorise(ada, 1, unit)
+    t.fact("AssessmentRecorded", ada, instrument="weight", items={"weight": "70"})
+
+
 # -- product ------------------------------------------------------------------------------------------------
 
 
@@ -998,6 +1077,26 @@ def a_unit_that_was_disposed_of_is_not_released(t: Trial) -> Iterator[Attempt]:
     unit = t.unit(release=False)
     gone = t.fact("ProductDisposed", f"product/{unit}", reason="broken bag", role="pharmacy")
     yield lambda: t.release(unit)
+    t.void(gone)
+
+
+@case("PRODUCT-5")
+def a_unit_that_was_disposed_of_is_not_authorised(t: Trial) -> Iterator[Attempt]:
+    ada = t.enrolled()
+    unit = t.unit()
+    gone = t.fact("ProductDisposed", f"product/{unit}", reason="broken bag", role="pharmacy")
+    yield lambda: t.authorise(ada, 1, unit)
+    t.void(gone)
+
+
+@case("PRODUCT-5")
+def nor_is_it_where_the_protocol_asks_for_no_release(t: Trial) -> Iterator[Attempt]:
+    text = COAST.protocol.replace("product_release: true", "product_release: false")
+    t.__dict__.update(Trial(protocol=text).open().__dict__)
+    ada = t.enrolled()
+    unit = t.unit()
+    gone = t.fact("ProductDisposed", f"product/{unit}", reason="broken bag", role="pharmacy")
+    yield lambda: t.authorise(ada, 1, unit)
     t.void(gone)
 
 
