@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ledger.domain import adverse_event, dose_level, pregnancy, product, specimen
+from ledger.domain import adverse_event, dose_level, dosing, pregnancy, product, specimen
 from ledger.domain.administration import numbers
 from ledger.domain.moments import happened
 from ledger.domain.participation import given
@@ -32,7 +32,7 @@ def treatment(page: Page) -> dict[str, Any]:
 
 def _administration(page: Page, record: Record, number: int) -> dict[str, Any]:
     records = page.subject.records
-    authorised = [r for r in records.of("InfusionAuthorised") if r.get("number") == number]
+    authorised = dosing.authorisation_of(page.subject, record, number, page.zone)
     checked = [r for r in records.of("IdentityChecked") if r.done and r.get("number") in (number, None)]
     checked = [r for r in checked if r.get("product") in (record.get("product"), None)]
     excluded = None
@@ -46,7 +46,7 @@ def _administration(page: Page, record: Record, number: int) -> dict[str, Any]:
         "dose": record.get("dose") or record.get("cells_per_kg"),
         "outcome": record.get("outcome"),
         "interruptions": record.get("interruptions") or [],
-        "authorisation": None if not authorised else authorised[-1].index,
+        "authorisation": None if authorised is None else authorised.index,
         "identity_check": None if not checked else {"index": checked[-1].index, "matched": checked[-1].get("matched")},
         "unit": None if record.get("product") is None else _unit(page, record.get("product")),
         "pregnancy": None

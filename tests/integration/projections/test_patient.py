@@ -56,6 +56,27 @@ def test_the_page_of_a_treated_patient_says_it_all(trial: Simulator) -> None:
     assert shown["schedule"]
 
 
+def test_an_administration_shows_no_authorisation_that_names_another_unit_or_came_afterwards(trial: Simulator) -> None:
+    trial.open_cohort("LOW")
+    ada = trial.admit(trial.subject("001"), "LOW")
+    unit, other = trial.unit(), trial.unit()
+    trial.authorise(ada, 1, unit)
+    trial.infuse(ada, 1, other, dose="4.5")
+    (dose,) = page(trial, "001")["treatment"]["administrations"]
+    assert dose["authorisation"] is None
+    assert "INFUSION-11" in {finding["rule"] for finding in page(trial, "001")["findings"]}
+    bea = trial.admit(trial.subject("002"), "LOW")
+    began = trial.stamp()
+    trial.clock.turn(hours=1)
+    told = trial.authorise(bea, 1, unit)
+    given = trial.infuse(bea, 1, unit, started_at=began)
+    (dose,) = page(trial, "002")["treatment"]["administrations"]
+    assert dose["authorisation"] is None
+    trial.correct(given, "started_at", trial.stamp())
+    (dose,) = page(trial, "002")["treatment"]["administrations"]
+    assert dose["authorisation"] == told.index
+
+
 def test_the_page_derives_exactly_what_the_writer_derives(trial: Simulator) -> None:
     trial.open_cohort("LOW")
     ada = trial.admit(trial.subject("001"), "LOW")
