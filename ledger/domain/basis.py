@@ -9,14 +9,16 @@ does not change its basis, though the next decision has to take it in (`changes_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
+from ledger.domain import dose_level
 from ledger.domain.moments import decided, happened, surely_before
 from ledger.domain.participation import site_of, zone_of
 from ledger.domain.record import Record, Records
 from ledger.domain.refusals import Finding, FindingRule
+from ledger.domain.study import protocol_for
 
 if TYPE_CHECKING:
     from ledger.domain.aggregate import Study, Subject
@@ -82,7 +84,11 @@ RESTS_ON: dict[str, frozenset[str]] = {
         }
     ),
     "SafetyReviewConcluded": SAFETY,
+    "DoseLimitingToxicityAdjudicated": frozenset(
+        {"AdverseEventAssessed", "AdverseEventFollowedUp", "AdverseEventReported"}
+    ),
     "DoseSelected": SAFETY | {"SafetyReviewConcluded"},
+    "CohortOpened": frozenset({"DoseSelected", "SafetyReviewConcluded"}),
 }
 """The events that a decision rests on."""
 
@@ -109,20 +115,29 @@ def changes_since(records: Records, size: int, events: frozenset[str]) -> Iterat
         if record.event in events:
             yield record
         elif record.event in _ACTS and not record.pending and record.countersigned_at is None:
-            if _original(records, record).event in events:
+            if records.original_of(record).event in events:
                 yield record
         elif record.event == "Countersigned":
             act = records.target_of(record)
-            if act is not None and act.event in _ACTS and _original(records, act).event in events:
+            if act is not None and act.event in _ACTS and records.original_of(act).event in events:
                 yield record
 
 
-def _original(records: Records, act: Record) -> Record:
-    """The record that an act is about in the end; of the void of a void, what was voided first."""
-    target = records.target_of(act)
-    while target is not None and target.event in _ACTS:
-        act, target = target, records.target_of(target)
-    return target if target is not None else act
+def _grounds_of_opening(study: Study, opening: Record) -> list[Record]:
+    """What permitted an opening, whether it stands or not: the review of the cohort before, the dose selected."""
+    protocol, cohort = protocol_for(study, opening.site, opening.index), opening.sub.partition("/")[2]
+    if protocol is None or cohort not in protocol.definition.cohorts:
+        return []
+    before = dose_level.precedes(protocol, cohort)
+    reviews = [r for r in _known_to(study, opening, "SafetyReviewConcluded") if r.sub == f"cohort/{before}"]
+    chosen = [r for r in _known_to(study, opening, "DoseSelected") if r.get("cohort") == cohort]
+    return [*reviews[-1:], *chosen[-1:]]
+
+
+def _known_to(study: Study, decision: Record, event: str) -> list[Record]:
+    """The decisions that stood in the state that another one was made on, in order."""
+    size, recorded = cut_size(decision), study.records.by_event.get(event, ())
+    return [r for r in recorded if r.index < decision.index and (r.reversed_at is None or r.reversed_at >= size)]
 
 
 def basis_changed(study: Study, subjects: Subject | Iterable[Subject] | None, decision: Record) -> list[int]:
@@ -134,12 +149,16 @@ def basis_changed(study: Study, subjects: Subject | Iterable[Subject] | None, de
     if events is None or not decision.stands:
         return []
     size = cut_size(decision)
+    if decision.event == "CohortOpened":
+        return sorted(r.reversed_at for r in _grounds_of_opening(study, decision) if r.reversed_at is not None)
     several: list[Subject] = [] if subjects is None else _listed(subjects)
     found: set[int] = set()
     for subject in several:
         zone = zone_of(study, site_of(subject))
         for record in changes_since(subject.records, size, events):
-            if record is not decision and _matters(subject.records, record, decision, zone):
+            if record is decision or not _concerns(subject.records, record, decision):
+                continue
+            if _matters(subject.records, record, decision, zone):
                 found.add(record.index)
     if decision.event == "InfusionAuthorised" and decision.get("product") is not None:
         unit = f"product/{decision.get('product')}"
@@ -153,9 +172,17 @@ def _listed(subjects: Subject | Iterable[Subject]) -> list[Subject]:
     return list(subjects) if isinstance(subjects, Iterable) else [subjects]
 
 
+def _concerns(records: Records, record: Record, decision: Record) -> bool:
+    """Whether a record is about what the decision is about: of an adjudication, the adverse event that it names."""
+    if decision.event != "DoseLimitingToxicityAdjudicated":
+        return True
+    about = records.original_of(record)
+    return decision.get("adverse_event") in (about.jti, about.get("adverse_event"))
+
+
 def _matters(records: Records, record: Record, decision: Record, zone: tzinfo | None) -> bool:
     if record.event in _ACTS or record.event == "Countersigned":
-        target = _original(records, record)
+        target = records.original_of(record)
         return target.index < decision.index or _before(target, decision, zone)
     return record.index < decision.index or _before(record, decision, zone)
 
@@ -166,24 +193,29 @@ def _before(record: Record, decision: Record, zone: tzinfo | None) -> bool:
 
 def findings(study: Study, subject: Subject) -> Iterator[Finding]:
     """BASIS-1 for the decisions about one subject."""
-    for name in ("EligibilityDecided", "SubjectEnrolled", "InfusionAuthorised"):
+    for name in ("EligibilityDecided", "SubjectEnrolled", "InfusionAuthorised", "DoseLimitingToxicityAdjudicated"):
         decisions = subject.records.of(name)
         for decision in decisions[-1:] if name == "EligibilityDecided" else decisions:
-            changed = basis_changed(study, subject, decision)
-            if changed:
-                because = f"{name} at index {decision.index}, on the state of size {cut_size(decision)}"
-                yield BasisChanged.found(because, (decision.index, *changed), subject.label, decision.site)
+            yield from _found(decision, basis_changed(study, subject, decision), subject.label)
 
 
 def cohort_findings(study: Study, roster: Roster, load: Callable[[str], Subject | None]) -> Iterator[Finding]:
-    """BASIS-1 for the newest review of each cohort, and for the selections of a dose."""
+    """BASIS-1 for the newest review of each cohort, for the openings of cohorts and the selections of a dose.
+
+    A review looked at everybody who sat in the cohort in the state it was made on, whoever sits there now.
+    """
     reviews = {record.sub: record for record in study.records.of("SafetyReviewConcluded")}
     chosen = {record.get("cohort"): record for record in study.records.of("DoseSelected")}
     for decision in (*reviews.values(), *chosen.values()):
         about = decision.sub.partition("/")[2]
-        seats = roster.of_cohort(about) if about else roster.seats.values()
-        subjects = (subject for subject in (load(seat.subject) for seat in seats) if subject is not None)
-        changed = basis_changed(study, subjects, decision)
-        if changed:
-            because = f"{decision.event} at index {decision.index}, on the state of size {cut_size(decision)}"
-            yield BasisChanged.found(because, (decision.index, *changed), None, decision.site)
+        people = roster.since(cut_size(decision), about or None)
+        subjects = (subject for subject in map(load, people) if subject is not None)
+        yield from _found(decision, basis_changed(study, subjects, decision))
+    for opening in study.records.of("CohortOpened"):
+        yield from _found(opening, basis_changed(study, None, opening))
+
+
+def _found(decision: Record, changed: Sequence[int], subject: str | None = None) -> Iterator[Finding]:
+    if changed:
+        because = f"{decision.event} at index {decision.index}, on the state of size {cut_size(decision)}"
+        yield BasisChanged.found(because, (decision.index, *changed), subject, decision.site)

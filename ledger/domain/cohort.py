@@ -55,6 +55,7 @@ class CohortOpened(Decision):
         "COHORT-8",
         "COHORT-11",
         "COHORT-7",
+        "BASIS-1",
     )
 
     dose_level: Label | None = None
@@ -107,7 +108,7 @@ class DoseLimitingToxicityAdjudicated(Decision):
 
     recorders = SAFETY_REVIEW
     words = "judged an adverse event, dose-limiting {dose_limiting}: {reason}"
-    rules = ("DLT-1",)
+    rules = ("DLT-1", "BASIS-1")
 
     adverse_event: EventId
     dose_limiting: bool

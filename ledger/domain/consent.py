@@ -2,7 +2,7 @@
 
  CONSENT-1  nobody is enrolled, declared eligible or treated without consent
  CONSENT-2  consent is to the version and language that is approved at the site, and current
- CONSENT-3  a withdrawn consent permits nothing of its scope
+ CONSENT-3  a withdrawn consent permits nothing of its scope, until a consent without a problem was given after it
  CONSENT-4  a consent that was taken over unverified is verified before it counts
  CONSENT-5 to CONSENT-9  findings: a procedure before or without consent, a consent to another version, a
             renewal that is due, something done after the withdrawal, a consent not verified
@@ -118,7 +118,10 @@ class ConsentIsWithdrawn(Refusal):
     """The subject has withdrawn consent."""
 
     rule = "CONSENT-3"
-    remedy = "Nothing more is done, unless the subject consents anew and that is recorded (ConsentGiven)."
+    remedy = (
+        "Nothing more is done, unless the subject consents anew, to the version and language approved at the site, "
+        "and that is recorded (ConsentGiven)."
+    )
     source = "ICH E6(R3) 2.8.10; Declaration of Helsinki 26"
 
 
@@ -231,43 +234,91 @@ def consents(subject: Subject, zone: tzinfo | None) -> list[Record]:
     return found
 
 
-def withdrawals(subject: Subject, zone: tzinfo | None) -> list[tuple[Record, frozenset[str]]]:
-    """Withdrawals that stand and that no later consent to take part has lifted, with their scopes."""
-    given = consents(subject, zone)
-    return [
-        (record, frozenset(record.content.get("scope") or NEEDED))
-        for record in subject.records.of("ConsentWithdrawn")
-        if record.done and not any(later(consent, record, zone) for consent in given)
-    ]
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A withdrawal that stands, with its scopes; `lifted` is the consent without a problem that came after it."""
+
+    record: Record
+    scopes: frozenset[str]
+    lifted: Record | None
+
+
+def withdrawals(study: Study, subject: Subject, given: list[Record]) -> list[Withdrawal]:
+    """The withdrawals that stand, each with the consent, among those `given`, that lifted it."""
+    found = []
+    zone = zone_of(study, site_of(subject))
+    for record in subject.records.of("ConsentWithdrawn"):
+        if record.done:
+            scopes = frozenset(record.content.get("scope") or NEEDED)
+            since = (consent for consent in given if later(consent, record, zone))
+            lifted = next((consent for consent in since if _was_good(study, subject, consent, zone)), None)
+            found.append(Withdrawal(record, scopes, lifted))
+    return found
+
+
+def _was_good(study: Study, subject: Subject, record: Record, zone: tzinfo | None) -> bool:
+    """Whether nothing was wrong with a consent when it was given; that a renewal is due by now does not matter."""
+    protocol, site = protocol_of(study, subject), site_of(subject)
+    if not declared(protocol, screened(subject, "population")):
+        return True  # the protocol does not say what a consent has to be
+    if _flaw(study, protocol, site, record) is not None:
+        return False
+    return _renewal(study, protocol, site, record, zone) is None or _was_current(study, site, record, zone)
 
 
 def status(study: Study, subject: Subject, now: str | None = None) -> ConsentStatus:
     """Whether the subject's consent to take part stands; consents dated after `now` do not count yet."""
     site = site_of(subject)
     zone = zone_of(study, site)
-    withdrawn = withdrawals(subject, zone)
-    scopes = frozenset().union(*(scope for _, scope in withdrawn))
     given = [r for r in consents(subject, zone) if now is None or not surely_before(now, r.occurred_at, zone)]
+    withdrawn = withdrawals(study, subject, given)
+    in_force = [withdrawal for withdrawal in withdrawn if withdrawal.lifted is None]
+    scopes = frozenset[str]().union(*(withdrawal.scopes for withdrawal in in_force))
     if not given:
         return ConsentStatus(None, scopes, ConsentMissing, "no consent to take part is recorded", ())
     record = given[-1]
     if scopes & NEEDED:
         what = " and ".join(sorted(scopes & NEEDED))
-        shown = (record.index, *(r.index for r, scope in withdrawn if scope & NEEDED))
-        return ConsentStatus(record, scopes, ConsentIsWithdrawn, f"consent to {what} was withdrawn", shown)
+        shown = (record.index, *(w.record.index for w in in_force if w.scopes & NEEDED))
+        since = _consented_since(study, subject, given, in_force, zone)
+        return ConsentStatus(record, scopes, ConsentIsWithdrawn, f"consent to {what} was withdrawn{since}", shown)
     wrong = None
+    ended = [withdrawal.record for withdrawal in withdrawn if withdrawal.scopes & NEEDED]
     for candidate in reversed(given):
+        if any(not later(candidate, withdrawal, zone) for withdrawal in ended):
+            continue  # what was given before a withdrawal does not come back
         problem = _problem(study, protocol_of(study, subject), site, candidate, zone)
         if problem is None:
             return ConsentStatus(candidate, scopes, None, "consent stands", (candidate.index,))
         wrong = wrong or problem
-    assert wrong is not None
+    if wrong is None:  # times known in part: no one consent is later than every withdrawal
+        shown = (record.index, *(withdrawal.index for withdrawal in ended))
+        wrong = (ConsentIsWithdrawn, "no consent came after every withdrawal", shown)
     return ConsentStatus(record, scopes, *wrong)
+
+
+def _consented_since(
+    study: Study, subject: Subject, given: list[Record], in_force: list[Withdrawal], zone: tzinfo | None
+) -> str:
+    """Why the newest consent, given after a withdrawal, does not lift it; empty where none was given."""
+    if not any(later(given[-1], withdrawal.record, zone) for withdrawal in in_force):
+        return ""
+    problem = _problem(study, protocol_of(study, subject), site_of(subject), given[-1], zone)
+    return "" if problem is None else f"; of the consent since: {problem[1]}"
+
+
+Problem = tuple[type[Refusal], str, tuple[int, ...]]
 
 
 def _problem(
     study: Study, protocol: ResolvedProtocol | None, site: str | None, record: Record, zone: tzinfo | None
-) -> tuple[type[Refusal], str, tuple[int, ...]] | None:
+) -> Problem | None:
+    """What is wrong with a consent, by what is approved now."""
+    return _flaw(study, protocol, site, record) or _renewal(study, protocol, site, record, zone)
+
+
+def _flaw(study: Study, protocol: ResolvedProtocol | None, site: str | None, record: Record) -> Problem | None:
+    """What is wrong with a consent whatever is approved later."""
     if record.content.get("verification") == "not verified":
         return ConsentNotVerified, "it was taken over from elsewhere, not verified", (record.index,)
     document, version, language = (record.content.get(n) for n in ("document_id", "version", "language"))
@@ -279,6 +330,16 @@ def _problem(
     if approved_document(study, site, document, version, language) is None:
         said = f"{document} version {version} in {language!r} is not approved at the site"
         return ConsentNotCurrent, said, (record.index,)
+    return None
+
+
+def _renewal(
+    study: Study, protocol: ResolvedProtocol | None, site: str | None, record: Record, zone: tzinfo | None
+) -> Problem | None:
+    """That a newer version is approved, and this consent does not do any more."""
+    document, version, language = (record.content.get(n) for n in ("document_id", "version", "language"))
+    assert document and language
+    terms = protocol.definition.consent if protocol is not None else None
     current = current_consent_document(study, site, document, language)
     if current is None or current.body["version"] == version:
         return None
@@ -317,7 +378,7 @@ def findings(study: Study, subject: Subject) -> Iterator[Finding]:
     """CONSENT-5 to CONSENT-9 for one subject."""
     site = site_of(subject)
     zone = zone_of(study, site)
-    yield from _after_withdrawal(subject, zone)
+    yield from _after_withdrawal(study, subject, zone)
     protocol = protocol_of(study, subject)
     if not declared(protocol, screened(subject, "population")):
         return
@@ -365,21 +426,17 @@ def _of_a_specimen(record: Record) -> bool:
     return record.event == "LabResultReported" and record.content.get("specimen") is not None
 
 
-def _after_withdrawal(subject: Subject, zone: tzinfo | None) -> Iterator[Finding]:
-    given = consents(subject, zone)
-    for withdrawal in subject.records.of("ConsentWithdrawn"):
-        if not withdrawal.done:
-            continue
-        scopes = frozenset(withdrawal.content.get("scope") or NEEDED)
-        lifted = next((c for c in given if later(c, withdrawal, zone)), None)
+def _after_withdrawal(study: Study, subject: Subject, zone: tzinfo | None) -> Iterator[Finding]:
+    for withdrawal in withdrawals(study, subject, consents(subject, zone)):
+        ended, lifted = withdrawal.record, withdrawal.lifted
         for record in subject.records.of(*SCOPES):
-            lost = scopes & SCOPES[record.event]
-            if not (record.done and lost and surely_before(happened(withdrawal), happened(record), zone)):
+            lost = withdrawal.scopes & SCOPES[record.event]
+            if not (record.done and lost and surely_before(happened(ended), happened(record), zone)):
                 continue
             if lifted is not None and is_before(happened(record), happened(lifted), zone) is not True:
                 continue
             because = f"{record.event} on {happened(record)} needs consent to {' and '.join(sorted(lost))}"
-            shown = (record.index, withdrawal.index)
+            shown = (record.index, ended.index)
             yield DoneAfterWithdrawal.found(because, shown, subject=subject.label, site=record.site)
 
 

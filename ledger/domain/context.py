@@ -5,7 +5,7 @@ Everything is as of just below the candidate's own index. Rules are pure: they r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -45,12 +45,14 @@ class Seat:
 class Roster:
     """Who is enrolled where, across all subjects of a study, in order of enrolment.
 
+    `left` holds the seats whose enrolment was reversed, each with the index of the reversal.
     `named` holds, for each subject number and product unit, the subjects that ever named it: where to look,
     not what holds, because a record may have been corrected or voided since.
     """
 
     seats: dict[str, Seat] = field(default_factory=dict)
     named: dict[tuple[str, str], dict[str, None]] = field(default_factory=dict)
+    left: dict[str, tuple[Seat, int]] = field(default_factory=dict)
 
     def apply(self, record: Record) -> None:
         """Fold one event of ROSTER_EVENTS."""
@@ -62,7 +64,9 @@ class Roster:
             cohort = record.get("cohort")
             self.seats[record.jti] = Seat(record.sub, cohort, record.claims.get("site"), record.index, record.jti)
         elif record.event == "DecisionReversed":
-            self.seats.pop(record.claims["reverses"]["jti"], None)
+            seat = self.seats.pop(record.claims["reverses"]["jti"], None)
+            if seat is not None:
+                self.left[seat.jti] = (seat, record.index)
 
     def _name(self, record: Record, what: str, value: object) -> None:
         if isinstance(value, str) and record.sub.startswith("subject/"):
@@ -75,6 +79,12 @@ class Roster:
     def of_cohort(self, cohort: str) -> list[Seat]:
         """Seats taken in a cohort, in order of enrolment."""
         return [seat for seat in self.seats.values() if seat.cohort == cohort]
+
+    def since(self, size: int, cohort: str | None = None) -> list[str]:
+        """Subjects that sit in a cohort (in any, without one) or have sat there in a state of `size` or later."""
+        gone = (seat for seat, left_at in self.left.values() if left_at >= size)
+        seats = sorted((*self.seats.values(), *gone), key=lambda seat: seat.index)
+        return list(dict.fromkeys(seat.subject for seat in seats if cohort in (None, seat.cohort)))
 
     def of_subject(self, subject: str) -> Seat | None:
         """Where this subject (`subject/<uuid>`) sits; None if nowhere."""
@@ -113,5 +123,12 @@ class Context:
 
     def cohort_subjects(self, cohort: str) -> list[Subject]:
         """The subjects enrolled in a cohort, in order of enrolment."""
-        found = (self.other_subject(seat.subject) for seat in self.roster.of_cohort(cohort))
+        return self._loaded(seat.subject for seat in self.roster.of_cohort(cohort))
+
+    def subjects_since(self, cohort: str, size: int) -> list[Subject]:
+        """The subjects that sit in a cohort, or have sat there in a state of `size` or later."""
+        return self._loaded(self.roster.since(size, cohort))
+
+    def _loaded(self, labels: Iterable[str]) -> list[Subject]:
+        found = (self.other_subject(label) for label in labels)
         return [subject for subject in found if subject is not None]

@@ -4,8 +4,14 @@
  CORRECTION-2  `sub` and `site` are the target's, as recorded
  CORRECTION-3  only facts are corrected or voided (and voids voided); decisions are reversed, governance superseded
  CORRECTION-4  the owning role's side corrects; one field that the fact has, with a value of its form
- CORRECTION-5  a decision is reversed once; one that took two signatures, by none other than its own opposite
+ CORRECTION-5  a decision is reversed once
  CORRECTION-6  a signature is withdrawn, an attribution disputed, by the actor in whose name it stands
+ CORRECTION-7  an act is neither corrected nor reversed: the original statement is named, whatever was done about it
+ CORRECTION-8  what is void is not corrected, nor voided again
+ CORRECTION-9  only decisions are reversed
+ CORRECTION-10 a reversal is not reversed: the decision is taken anew
+ CORRECTION-11 a decision that took two signatures is lifted by none other than its own opposite
+ CORRECTION-12 the enrolment of a subject to whom study treatment was given is not reversed
  COUNTERSIGN-1 what is countersigned waits for a second signature, by a role that may give it
  COUNTERSIGN-2 the second person is another than the first
  LOCK-1        after a lock or freeze nothing is corrected, voided or decided
@@ -51,9 +57,12 @@ from ledger.domain.roles import (
     SYSTEM,
 )
 
+TREATMENTS = ("InfusionGiven", "TreatmentAdministered")
+"""Facts that say that study treatment was given."""
 _OWNERS = SITE_STAFF | LABORATORY | PHARMACY | MANUFACTURER | SPONSOR_SAFETY | SYSTEM
 _SIDES = (SITE_STAFF, LABORATORY, PHARMACY, MANUFACTURER, SPONSOR_SAFETY, SYSTEM)
 """Roles that answer for the same records: site staff correct each other's entries."""
+_ON_A_FACT = ("CORRECTION-1", "CORRECTION-2", "CORRECTION-3", "CORRECTION-7", "CORRECTION-8")
 
 
 class EntryCorrected(Act):
@@ -63,7 +72,7 @@ class EntryCorrected(Act):
     recorders = _OWNERS | SPONSOR | DATA_MANAGER
     target = "corrects"
     words = "corrected a field: {reason}"
-    rules = ("CORRECTION-1", "CORRECTION-2", "CORRECTION-3", "CORRECTION-4", "LOCK-1")
+    rules = (*_ON_A_FACT, "CORRECTION-4", "LOCK-1")
 
     value: Any = None
     reason: Reason
@@ -76,7 +85,7 @@ class EntryVoided(Act):
     recorders = _OWNERS | SPONSOR | DATA_MANAGER
     target = "voids"
     words = "voided an entry: {reason}"
-    rules = ("CORRECTION-1", "CORRECTION-2", "CORRECTION-3", "LOCK-1")
+    rules = (*_ON_A_FACT, "CORRECTION-4", "LOCK-1")
 
     reason: Reason
 
@@ -88,7 +97,10 @@ class DecisionReversed(Act):
     recorders = ANYONE
     target = "reverses"
     words = "reversed a decision: {reason}"
-    rules = ("CORRECTION-1", "CORRECTION-2", "CORRECTION-3", "CORRECTION-5", "LOCK-1")
+    rules = (
+        *("CORRECTION-1", "CORRECTION-2", "CORRECTION-4", "CORRECTION-5"),
+        *("CORRECTION-7", "CORRECTION-9", "CORRECTION-10", "CORRECTION-11", "CORRECTION-12", "LOCK-1"),
+    )
 
     reason: Reason
 
@@ -206,7 +218,7 @@ class NotCorrectable(Refusal):
     """Only facts are corrected or voided; decisions are reversed, governance is superseded."""
 
     rule = "CORRECTION-3"
-    remedy = "Reverse a decision (DecisionReversed); record governance anew; correct facts alone."
+    remedy = "Reverse a decision (DecisionReversed), and take it anew; record governance anew."
 
 
 class NotYours(Refusal):
@@ -218,10 +230,10 @@ class NotYours(Refusal):
 
 
 class ReversedAlready(Refusal):
-    """The decision was reversed already, or is one that two people signed and one cannot take back."""
+    """The decision was reversed already."""
 
     rule = "CORRECTION-5"
-    remedy = "Record the opposite decision where there is one (such as StudyUnlocked), which two people sign as well."
+    remedy = "Nothing is left to do: it stands no longer. If the decision was taken anew since, name that one."
 
 
 class NotYourSignature(Refusal):
@@ -229,6 +241,55 @@ class NotYourSignature(Refusal):
 
     rule, status = "CORRECTION-6", 403
     remedy = "Have the actor named in the record's `iss` do it."
+
+
+class ActNotCorrectable(Refusal):
+    """An act is neither corrected nor reversed: the original statement is named, whatever was done about it."""
+
+    rule = "CORRECTION-7"
+    remedy = (
+        "Name the original statement by its event id and digest, and correct it again; what was voided by mistake is "
+        "restored by voiding the void, a query is closed (QueryClosed)."
+    )
+
+
+class VoidAlready(Refusal):
+    """The record is void."""
+
+    rule = "CORRECTION-8"
+    remedy = "If it was right after all, void the void named here first (EntryVoided); otherwise nothing is left to do."
+
+
+class NotReversible(Refusal):
+    """Only decisions are reversed."""
+
+    rule = "CORRECTION-9"
+    remedy = "Correct or void a fact (EntryCorrected, EntryVoided); record governance anew."
+
+
+class ReversalStands(Refusal):
+    """A reversal is not reversed."""
+
+    rule = "CORRECTION-10"
+    remedy = "Take the decision anew, on the state as it is now."
+
+
+class SignedByTwo(Refusal):
+    """One person does not take back what two people signed."""
+
+    rule = "CORRECTION-11"
+    remedy = "Record the opposite decision where there is one (such as StudyUnlocked), which two people sign as well."
+
+
+class TreatedUnderIt(Refusal):
+    """Study treatment was given to the subject: the enrolment is not reversed, as if nobody had sat there."""
+
+    rule = "CORRECTION-12"
+    remedy = (
+        "Record that treatment or participation ended (TreatmentDiscontinued, SubjectWithdrawn): the subject keeps the "
+        "seat and stays in every count. Only if the treatment named was never given, void its record first."
+    )
+    source = "ICH E6(R3) 2.7.1, 4 (c)"
 
 
 class NothingToCountersign(Refusal):
@@ -282,13 +343,26 @@ def target_is_here(ctx: Context) -> None:
 
 
 def target_is_a_fact(ctx: Context) -> None:
-    """CORRECTION-3: a fact, not waiting; a void may be voided, a void fact corrected no more."""
+    """CORRECTION-3, 7, 8: a fact, not waiting; a void may be voided, a void fact corrected no more."""
     target = target_record(ctx)
     voiding = ctx.candidate.event == "EntryVoided"
     if target.kind != "fact" and not (voiding and target.event == "EntryVoided"):
+        if target.kind == "act":
+            raise ActNotCorrectable(*_act_in_words(ctx, target))
         raise NotCorrectable(f"{target.event} is not a fact", (target.index,))
     if target.void:
-        raise NotCorrectable("the record is void already; void the void to lift it", (target.index,))
+        voids = (ctx.records.by_jti[jti] for jti in target.voids)
+        shown = tuple(void.index for void in voids if void.stands)
+        raise VoidAlready(f"it was voided at index {', '.join(map(str, shown))}", (target.index, *shown))
+
+
+def _act_in_words(ctx: Context, act: Record) -> tuple[str, tuple[int, ...]]:
+    """What an act is about in the end, so that it can be named: event, index, event id."""
+    original = ctx.records.original_of(act)
+    if original is act:
+        return f"{act.event} is an act, not a fact or decision", (act.index,)
+    said = f"{act.event} is an act; the original is {original.event} at index {original.index}, {original.jti}"
+    return said, (act.index, original.index)
 
 
 def side_is_the_owners(ctx: Context) -> None:
@@ -335,19 +409,34 @@ def _adapter(model: type[EventModel], name: str) -> TypeAdapter[Any]:
 
 
 def decision_can_be_reversed(ctx: Context) -> None:
-    """CORRECTION-3, CORRECTION-5: a decision that stands, reversed by a role that may decide it."""
+    """CORRECTION-4, 5, 7, 9 to 11: a decision that stands, reversed by a role that may decide it."""
     from ledger.domain.catalogue import CATALOGUE
 
     target = target_record(ctx)
+    if target.event == "DecisionReversed":
+        raise ReversalStands(*_act_in_words(ctx, target))
+    if target.kind == "act":
+        raise ActNotCorrectable(*_act_in_words(ctx, target))
     if target.kind != "decision":
-        raise NotCorrectable(f"{target.event} is not a decision", (target.index,))
+        raise NotReversible(f"{target.event} is not a decision", (target.index,))
     if target.reversed_at is not None:
         raise ReversedAlready(f"it was reversed at index {target.reversed_at}", (target.reversed_at,))
     if target.countersigned_at is not None:
         shown = (target.index, target.countersigned_at)
-        raise ReversedAlready(f"two people signed it, the second at index {target.countersigned_at}", shown)
+        raise SignedByTwo(f"the second person signed at index {target.countersigned_at}", shown)
     if ctx.candidate.role not in CATALOGUE[target.event].recorders:
         raise NotYours(f"{ctx.candidate.role!r} does not decide {target.event}", (target.index,))
+
+
+def nobody_was_treated_under_it(ctx: Context) -> None:
+    """CORRECTION-12: the enrolment that a treated subject's counts rest on stays; one recorded beside it may go."""
+    target = target_record(ctx)
+    if target.event != "SubjectEnrolled" or target is not ctx.records.of("SubjectEnrolled")[0]:
+        return
+    doses = [record for record in ctx.records.of(*TREATMENTS) if record.done]
+    if doses:
+        given = ", ".join(f"{dose.event} at index {dose.index}" for dose in doses)
+        raise TreatedUnderIt(f"{given} stands", (target.index, *(dose.index for dose in doses)))
 
 
 def named_record(ctx: Context, named: Any) -> Record:
@@ -409,7 +498,7 @@ def _group(role: str) -> frozenset[str]:
 PRECONDITIONS = {
     "EntryCorrected": (target_is_here, target_is_a_fact, side_is_the_owners, field_has_that_form),
     "EntryVoided": (target_is_here, target_is_a_fact, side_is_the_owners),
-    "DecisionReversed": (target_is_here, decision_can_be_reversed),
+    "DecisionReversed": (target_is_here, decision_can_be_reversed, nobody_was_treated_under_it),
     "AttributionDisputed": (attribution_is_own,),
     "SignatureWithdrawn": (signature_is_own,),
     "FieldsRedacted": (redacts_what_is_there,),

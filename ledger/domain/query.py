@@ -3,6 +3,7 @@
 open -> answered -> closed; a closed or answered one can be reopened. `answers` names the query's opening.
 
  QUERY-1  a step fits the query's state: answer an open one, close an open or answered one, reopen one that is not
+ QUERY-2  the field that a query is about is one that the record's event has
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Annotated
 from ledger.domain.context import Context
 from ledger.domain.correction import named_record, target_is_here, target_record
 from ledger.domain.model import CLEAR, Act, EventModel, Label, Target, Text
-from ledger.domain.record import Record, Records
+from ledger.domain.record import CLAIM_FIELDS, Record, Records
 from ledger.domain.refusals import Refusal
 from ledger.domain.roles import (
     DATA_MANAGER,
@@ -38,7 +39,7 @@ class QueryOpened(Act):
 
     recorders = ASKERS
     words = "opened a query: {question}"
-    rules = ("CORRECTION-1", "CORRECTION-2")
+    rules = ("CORRECTION-1", "CORRECTION-2", "QUERY-2")
 
     record: Annotated[Target, CLEAR]
     field: Annotated[Label | None, CLEAR] = None
@@ -88,6 +89,13 @@ class QueryNotThere(Refusal):
     remedy = "Answer an open query, close an open or answered one, reopen an answered or closed one."
 
 
+class FieldNotThere(Refusal):
+    """The record in question has no such field."""
+
+    rule = "QUERY-2"
+    remedy = "Name one of the fields listed here, or leave `field` out to ask about the whole record."
+
+
 def state(records: Records, opened: Record) -> str:
     """`open`, `answered` or `closed`."""
     newest = opened
@@ -99,8 +107,13 @@ def state(records: Records, opened: Record) -> str:
 
 
 def asks_about_a_record(ctx: Context) -> None:
-    """CORRECTION-1, CORRECTION-2: the record in question stands under the same subject, at this site."""
-    named_record(ctx, ctx.candidate.body["record"])
+    """CORRECTION-1, CORRECTION-2, QUERY-2: the record stands under the same subject, at this site, with the field."""
+    from ledger.domain.catalogue import CATALOGUE  # the catalogue lists this file's events
+
+    about, name = named_record(ctx, ctx.candidate.body["record"]), ctx.candidate.get("field")
+    fields = sorted(CLAIM_FIELDS.union(CATALOGUE[about.event].model_fields))
+    if name is not None and name not in fields:
+        raise FieldNotThere(f"{about.event} has no field {name!r}; it has {', '.join(fields)}", (about.index,))
 
 
 def follows_on(ctx: Context) -> None:

@@ -175,6 +175,12 @@ class Records:
                 return self.by_jti.get(named["jti"])
         return None
 
+    def original_of(self, act: Record) -> Record:
+        """The record that an act is about in the end; of the void of a void, what was voided first."""
+        while (target := self.target_of(act)) is not None:
+            act = target
+        return act
+
     def _effect(self, record: Record, changed: list[Record]) -> None:
         effect = _EFFECTS.get(record.event)
         if effect is not None:

@@ -118,9 +118,14 @@ def something_to_review(ctx: Context) -> None:
 
 
 def facts_after(ctx: Context, cohort: str, size: int) -> list[Record]:
-    """Facts of safety about a cohort's subjects, and acts on such, that a state of this size does not hold."""
+    """Facts of safety about a cohort's subjects, and acts on such, that a state of this size does not hold.
+
+    Who sat in the cohort in that state and has lost the seat since belongs to it: the review looked at that subject.
+    """
     found = (
-        record for subject in ctx.cohort_subjects(cohort) for record in changes_since(subject.records, size, SAFETY)
+        record
+        for subject in ctx.subjects_since(cohort, size)
+        for record in changes_since(subject.records, size, SAFETY)
     )
     return sorted(found, key=lambda record: record.index)
 

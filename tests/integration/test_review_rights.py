@@ -99,7 +99,7 @@ def test_one_person_does_not_take_back_what_two_signed(trial: Simulator) -> None
     for event in ("StudyLocked", "StudyUnlocked"):
         told = trial.decide(manager, event, "study", reason="the data are clean")
         trial.countersign(told, pi)
-    with refused("CORRECTION-5"):
+    with refused("CORRECTION-11"):
         trial.reverse(told, by=manager)
     assert study_of(trial).records.get(told.jti).stands  # type: ignore[union-attr]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ledger.domain import basis, query
+from ledger.domain import basis, findings, query
 from ledger.domain.refusals import Finding
 from tests.scenario.fixtures import ledger_of, record_of, study_of, subject_of
 from tests.scenario.simulator import Simulator, Subject, Told, refused
@@ -69,8 +69,10 @@ def test_values_stay_in_order_through_many_corrections_of_two_fields(trial: Simu
 def test_a_correction_names_the_original_even_after_other_corrections(trial: Simulator) -> None:
     told = trial.screen(trial.subject("001"))
     act = trial.correct(told, "number", "002")
-    with refused("CORRECTION-3"):
+    with refused("CORRECTION-7") as problem:
         trial.correct(act, "value", "003")
+    assert told.jti in problem["because"]
+    assert problem["indexes"] == [act.index, told.index]
 
 
 def test_the_site_of_a_fact_is_corrected(trial: Simulator) -> None:
@@ -170,8 +172,9 @@ def test_a_void_of_a_void_lifts_it_and_so_on(trial: Simulator, ada: Subject) -> 
 def test_what_is_void_is_not_voided_again_but_its_void_is(trial: Simulator, ada: Subject) -> None:
     told = trial.consent(ada)
     void = trial.void(told)
-    with refused("CORRECTION-3"):
+    with refused("CORRECTION-8") as problem:
         trial.void(told)
+    assert problem["indexes"] == [told.index, void.index]
     trial.void(void)
     trial.void(told, reason="wrong after all")
     assert record_of(trial, told).void
@@ -181,7 +184,7 @@ def test_what_is_void_is_not_voided_again_but_its_void_is(trial: Simulator, ada:
 def test_only_facts_and_voids_are_voided(trial: Simulator, ada: Subject, event: str) -> None:
     told = trial.consent(ada)
     act = trial.correct(told, "version", "2") if event == "EntryCorrected" else trial.query(told)
-    with refused("CORRECTION-3"):
+    with refused("CORRECTION-7"):
         trial.void(act)
 
 
@@ -197,6 +200,24 @@ def test_a_decision_is_reversed_and_its_seat_is_free_again(trial: Simulator) -> 
     trial.reverse(seats[1], reason="enrolled into the wrong cohort")
     assert record_of(trial, seats[1]).reversed_at is not None
     trial.enrol(people[3], "LOW")
+
+
+def test_an_enrolment_is_not_reversed_while_an_infusion_stands_and_nothing_vanishes(trial: Simulator) -> None:
+    trial.open_cohort("LOW")
+    ada = trial.admit(trial.subject("001"))
+    seat = trial.enrol(ada, "LOW")
+    given = [trial.treat(ada, 1)]
+    with refused("CORRECTION-12") as problem:
+        trial.reverse(seat)
+    assert problem["indexes"] == [seat.index, given[0].index]
+    trial.fact("TreatmentDiscontinued", ada, reason="enrolled by mistake")
+    with refused("CORRECTION-12"):
+        trial.reverse(seat)
+    assert record_of(trial, seat).stands
+    void = trial.void(given[0], reason="the bag was given to somebody else")
+    trial.reverse(seat)
+    trial.void(void, reason="it was hers after all")
+    assert "INFUSION-18" in {finding.rule for finding in findings.of_subject(study_of(trial), subject_of(trial, ada))}
 
 
 @pytest.mark.parametrize("field", ["eligible", "reason", "occurred_at"])
@@ -215,7 +236,7 @@ def test_governance_is_neither_corrected_nor_voided_nor_reversed(trial: Simulato
         trial.correct(told, "version", "3", by=sponsor)
     with refused("CATALOGUE-4"):
         trial.void(told, by=sponsor)
-    with refused("CORRECTION-3"):
+    with refused("CORRECTION-9"):
         trial.reverse(told, by=sponsor)
 
 
@@ -282,7 +303,7 @@ def test_the_second_signature_decides_anew(trial: Simulator, ada: Subject) -> No
     told = trial.consent(ada)
     act = trial.correct(told, "version", "2", by=trial.cast.data_manager)
     trial.void(told)
-    with refused("CORRECTION-3"):
+    with refused("CORRECTION-8"):
         trial.countersign(act, trial.staff().pi)
     assert record_of(trial, told).content["version"] == "1"
 

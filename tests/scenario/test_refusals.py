@@ -612,7 +612,7 @@ def a_release_that_is_voided(t: Simulator) -> Iterator[Attempt]:
     yield lambda: t.reverse(told)
 
 
-@case("CORRECTION-3")
+@case("CORRECTION-8")
 def a_void_record_that_is_corrected(t: Simulator) -> Iterator[Attempt]:
     told = t.screen(t.subject("1"))
     void = t.void(told)
@@ -651,6 +651,82 @@ def a_decision_that_is_reversed_twice(t: Simulator) -> Iterator[Attempt]:
     yield lambda: t.reverse(first)
     second = t.decide_eligible(ada, eligible=False)
     yield lambda: t.reverse(second)
+
+
+@case("CORRECTION-7")
+def a_correction_that_is_corrected(t: Simulator) -> Iterator[Attempt]:
+    told = t.screen(t.subject("1"))
+    act = t.correct(told, "number", "2")
+    yield lambda: t.correct(act, "value", "3")
+    yield lambda: t.correct(told, "number", "3")
+
+
+@case("CORRECTION-7")
+def a_correction_that_is_voided(t: Simulator) -> Iterator[Attempt]:
+    told = t.screen(t.subject("1"))
+    act = t.correct(told, "number", "2")
+    yield lambda: t.void(act)
+    yield lambda: t.correct(told, "number", "1")
+
+
+@case("CORRECTION-7")
+def a_void_that_is_reversed(t: Simulator) -> Iterator[Attempt]:
+    void = t.void(t.screen(t.subject("1")))
+    yield lambda: t.reverse(void, by=t.staff().investigator)
+    yield lambda: t.void(void, reason="it was right after all")
+
+
+@case("CORRECTION-8")
+def a_void_record_that_is_voided_again(t: Simulator) -> Iterator[Attempt]:
+    told = t.screen(t.subject("1"))
+    void = t.void(told)
+    yield lambda: t.void(told)
+    t.void(void, reason="it was right after all")
+
+
+@case("CORRECTION-9")
+def a_fact_that_is_reversed(t: Simulator) -> Iterator[Attempt]:
+    told = t.screen(t.subject("1"))
+    yield lambda: t.reverse(told, by=t.staff().investigator)
+    yield lambda: t.void(told)
+
+
+@case("CORRECTION-10")
+def a_reversal_that_is_reversed(t: Simulator) -> Iterator[Attempt]:
+    ada = t.subject("1")
+    t.screen(ada)
+    reversal = t.reverse(t.decide_eligible(ada, eligible=False))
+    yield lambda: t.reverse(reversal)
+    yield lambda: t.decide_eligible(ada, eligible=False)
+
+
+@case("CORRECTION-11")
+def an_unlocking_by_two_people_that_one_takes_back(t: Simulator) -> Iterator[Attempt]:
+    lock(t)
+    told = t.decide(t.cast.data_manager, "StudyUnlocked", "study", reason="something is missing")
+    t.countersign(told, t.staff().pi)
+    yield lambda: t.reverse(told, by=t.cast.data_manager)
+    yield lambda: lock(t)
+
+
+@case("CORRECTION-12")
+def an_enrolment_reversed_after_an_infusion_that_was_never_given(t: Simulator) -> Iterator[Attempt]:
+    t.open_cohort("LOW")
+    ada = t.admit(t.subject("1"))
+    seat = t.enrol(ada, "LOW")
+    given = t.treat(ada, 1)
+    yield lambda: t.reverse(seat)
+    t.void(given, reason="the bag was given to somebody else")
+
+
+@case("CORRECTION-12")
+def an_enrolment_reversed_of_who_is_not_to_be_treated_any_more(t: Simulator) -> Iterator[Attempt]:
+    t.open_cohort("LOW")
+    ada = t.admit(t.subject("1"))
+    seat = t.enrol(ada, "LOW")
+    t.treat(ada, 1)
+    yield lambda: t.reverse(seat)
+    yield lambda: t.fact("TreatmentDiscontinued", ada, reason="enrolled by mistake")
 
 
 @case("CORRECTION-6")
@@ -737,6 +813,13 @@ def an_answer_to_a_query_that_is_closed(t: Simulator) -> Iterator[Attempt]:
     t.close_query(query)
     yield lambda: t.answer(query)
     t.reopen_query(query)
+
+
+@case("QUERY-2")
+def a_query_about_a_field_that_the_record_does_not_have(t: Simulator) -> Iterator[Attempt]:
+    told = t.screen(t.subject("1"))
+    yield lambda: t.query(told, field="shoe_size")
+    yield lambda: t.query(told, field="birth_date")
 
 
 # -- genesis ------------------------------------------------------------------------------------------------

@@ -38,9 +38,40 @@ def test_consent_stands_is_not_current_is_withdrawn_and_stands_again(trial: Tria
     trial.approve("2")
     trial.later(days=1)
     trial.consent(ada)
-    assert standing() == "not current"
+    assert standing() == "withdrawn", "only a consent to what is approved lifts a withdrawal"
     trial.consent(ada, "2", purpose="reconsent")
     assert standing() == "stands"
+    trial.later(days=1)
+    trial.approve("3")
+    assert standing() == "not current", "a renewal that is due brings no withdrawal back"
+
+
+def test_after_a_withdrawal_an_older_consent_never_stands_again(trial: Trial) -> None:
+    ada = trial.screened()
+    trial.consent(ada)
+    trial.later(days=1)
+    trial.fact("ConsentWithdrawn", ada, scope=["treatment"])
+    trial.later(days=1)
+    again = trial.consent(ada, purpose="reconsent")
+    status = consent.status(trial.study, trial.subject(ada))
+    assert status and status.indexes == (again.index,)
+    trial.later(days=1)
+    trial.approve("2")
+    trial.void(again)
+    assert consent.status(trial.study, trial.subject(ada)).refusal is consent.ConsentIsWithdrawn
+
+
+def test_a_consent_dated_after_the_decision_lifts_no_withdrawal_yet(trial: Trial) -> None:
+    ada = trial.screened()
+    trial.consent(ada)
+    trial.later(days=1)
+    trial.fact("ConsentWithdrawn", ada, scope=["treatment"])
+    before = trial.stamp
+    trial.later(days=1)
+    trial.consent(ada, purpose="reconsent")
+    assert not consent.status(trial.study, trial.subject(ada), before)
+    trial.later(minutes=1)
+    assert consent.status(trial.study, trial.subject(ada), trial.stamp)
 
 
 def test_a_better_consent_counts_though_a_worse_one_came_later(trial: Trial) -> None:

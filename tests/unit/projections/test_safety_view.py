@@ -161,7 +161,10 @@ def test_who_loses_the_seat_is_counted_no_more(play: Play) -> None:
     label = play.patient("001")
     play.event(label, day(2))
     assert figures(play)[0] == 1
-    play.trial.reverse(play.trial.subject(label).records.last("SubjectEnrolled"), role="investigator")  # type: ignore[arg-type]
+    records = play.trial.subject(label).records
+    void = play.trial.void(records.last("InfusionGiven"))  # type: ignore[arg-type]
+    play.trial.reverse(records.last("SubjectEnrolled"), role="investigator")  # type: ignore[arg-type]
+    play.trial.void(void)
     assert figures(play)[0] == 0
 
 
