@@ -12,13 +12,31 @@ from ledger.store.errors import StoreError
 
 def doctor(json_: Json = False) -> None:
     """Check configuration, database, roles and logs."""
+    from ledger.store.roles import check, check_projector
+
+    settings = Settings.read()
+    problems: list[str] = []
+    if settings.database_url is not None and settings.projector_url is not None:
+        # Asked before the ledger opens: it could only say that it cannot, and not what would help.
+        found = [*check(settings.database_url), *check_projector(settings.projector_url)]
+        problems += [str(problem) for problem in found]
+    if not problems:
+        problems += _within(settings)
+    give({"problems": problems}, json_, "\n".join(problems) or "Everything is in place.")
+    if problems:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _within(settings: Settings) -> list[str]:
+    """What is wrong with what only an open ledger sees: the home's keys, the logs, an embedded database."""
     from ledger.application import Ledger
     from ledger.store.roles import check
 
     problems: list[str] = []
     try:
-        with Ledger(Settings.read()) as ledger:
-            problems += [str(problem) for problem in check(ledger.urls.app)]
+        with Ledger(settings) as ledger:
+            if ledger.embedded is not None:
+                problems += [str(problem) for problem in check(ledger.urls.app)]
             ledger.home.key("ledger")
             ledger.home.key("registrar")
             ledger.home.master_seed()
@@ -28,6 +46,4 @@ def doctor(json_: Json = False) -> None:
                     problems.append(str(alarm))
     except (StoreError, HomeError) as error:
         problems.append(str(error))
-    give({"problems": problems}, json_, "\n".join(problems) or "Everything is in place.")
-    if problems:
-        raise typer.Exit(EXIT_REFUSED)
+    return problems

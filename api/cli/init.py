@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.output import EXIT_REFUSED, Json, give, talk
+from api.cli.output import EXIT_REFUSED, EXIT_UNDECIDED, Json, give, talk
 from ledger.domain.refusals import Refusal
 from ledger.settings import Settings
 from ledger.signing.errors import Malformed
@@ -31,6 +31,26 @@ def _text_of(file: Path) -> bytes:
         raise typer.BadParameter(f"{file} cannot be read ({error.strerror})") from None
 
 
+def _set_up(settings: Settings) -> None:
+    """Make roles and tables in somebody's own PostgreSQL; ends with the grants that only an administrator gives.
+
+    They are not given here: which login acts in which role is the one thing that an installation decides itself.
+    """
+    if settings.admin_url is None or settings.database_url is None or settings.projector_url is None:
+        return
+    from ledger.store.migrations import migrate
+    from ledger.store.roles import missing_grants
+
+    migrate(settings.admin_url)
+    grants = missing_grants(settings.database_url, settings.projector_url)
+    if grants:
+        talk(
+            "Roles and tables are there. What is missing is said by an administrator of the database, once; "
+            "then run this command again:\n" + "\n".join(grants)
+        )
+        raise typer.Exit(EXIT_UNDECIDED)
+
+
 def init(
     study: Annotated[
         str | None, typer.Option(callback=study_id, help="Open this study, with the registrar key of this home.")
@@ -47,8 +67,12 @@ def init(
     from api.client.genesis import genesis
     from ledger.application import Ledger
 
+    if study is not None and genesis_file is not None:
+        raise typer.BadParameter("--study makes a genesis and --genesis brings one; give one of the two")
     given = None if genesis_file is None else _text_of(genesis_file)
-    with Ledger(Settings.read()) as ledger:
+    settings = Settings.read()
+    _set_up(settings)
+    with Ledger(settings) as ledger:
         key = ledger.home.key("registrar")
         ledger.allow_genesis(key.kid)
         made: dict[str, Any] = {"home": str(ledger.home.path), "host": ledger.host, "registrar_key": key.kid}

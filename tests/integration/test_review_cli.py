@@ -48,6 +48,15 @@ def test_a_genesis_file_that_is_no_statement(tmp_path: Path) -> None:
     assert "STATEMENT-1" in said
 
 
+def test_a_study_is_opened_by_one_genesis_made_or_brought(tmp_path: Path) -> None:
+    file = tmp_path / "genesis"
+    file.write_bytes(b"junk")
+    status, said = run(tmp_path / "home", "init", "--study", "ABF-1", "--genesis", str(file))
+    assert status == USAGE
+    assert "--study" in said and "--genesis" in said and "one of the two" in said
+    assert not (tmp_path / "home").exists(), "nothing was made"
+
+
 def test_a_registrar_with_an_impossible_id(tmp_path: Path) -> None:
     status, said = run(tmp_path / "home", "init", "--study", "TEST-1", "--registrar", "bad id!")
     assert status == USAGE

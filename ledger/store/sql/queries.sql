@@ -258,6 +258,10 @@ SELECT pg_has_role(session_user, 'ledger_app', 'MEMBER') AS is_app,
        pg_has_role(session_user, 'ledger_redactor', 'MEMBER') AS is_redactor
 FROM pg_catalog.pg_roles AS r WHERE r.rolname = session_user
 
+-- may_act_as --
+-- Tells whether the current login may act in a role.
+SELECT pg_has_role(session_user, %(role)s, 'MEMBER')
+
 -- is_superuser --
 -- Tells whether the current login is a superuser, who holds every right whatever was granted.
 SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user
