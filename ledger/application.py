@@ -21,14 +21,14 @@ from eventsourcing.persistence import IntegrityError
 
 from ledger.domain.aggregate import study_aggregate_id
 from ledger.domain.catalogue import CATALOGUE
-from ledger.domain.genesis import GenesisTerms, NotOpened, decide_genesis
+from ledger.domain.genesis import GenesisTerms, GenesisUnsound, NoGenesis, NotOpened, decide_genesis
 from ledger.domain.refusals import Refusal
 from ledger.home import Home
 from ledger.merkle.log_keys import LogKeys, derive
 from ledger.receipts import Receipts
 from ledger.settings import Settings, SettingsError
 from ledger.signer import LogSigner, SignerAlarm
-from ledger.signing.errors import Malformed
+from ledger.signing.errors import BadSignature, Malformed
 from ledger.signing.statement import Statement, parse, read_stored
 from ledger.store import evidence, statements
 from ledger.store.database import PROJECTOR, Conn, Database
@@ -41,6 +41,7 @@ from ledger.writer import (
     Answer,
     NotRecorded,
     Outcome,
+    SignatureWrong,
     StudyWriter,
     Submission,
     ledger_mapper,
@@ -298,12 +299,20 @@ class Ledger:
         """A genesis statement that may open its study, or whose study is open already (then True)."""
         statement = self._parsed(text)
         if statement.event != "StudyOpened":
+            named = statement.aud.removeprefix(self.origin(""))
+            if self.has_study(named):
+                raise NoGenesis(f"{statement.event} opens no study, and {named} is open")
             raise NotOpened(f"{statement.event} opens no study")
         CATALOGUE.check_form(statement)
         study: str = statement.body["study"]
         known = self.has_study(study)
         if not known:
-            decide_genesis(statement, self.terms(study), now)
+            try:
+                decide_genesis(statement, self.terms(study), now)
+            except GenesisUnsound as unsound:
+                if isinstance(unsound.__cause__, BadSignature):  # answered as it is for every other statement
+                    raise SignatureWrong(unsound.because) from None
+                raise
         return statement, known
 
     def prepare(self, study: str, text: bytes | str) -> tuple[StudyWriter, Statement]:

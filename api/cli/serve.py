@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import structlog
 import typer
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 START_SECONDS = 60.0
 """How long a server that we start may take until it says its address: a first start makes a database."""
 STOP_SECONDS = 30.0
+ANSWER_SECONDS = 10
+"""How long whoever is being answered is waited for at the end: longer than a statement under a slow disk takes, and
+no client that holds back the rest of its request can keep the server from ending."""
 WATCH_SECONDS = 0.5
 """How often the server looks after its database and its projector."""
 BACKLOG = 1_024
@@ -129,6 +132,7 @@ async def _run(ledger: Ledger, listener: socket.socket, until_eof: bool, as_json
         lifespan="on",
         server_header=False,
         proxy_headers=False,
+        timeout_graceful_shutdown=ANSWER_SECONDS,
     )
     server = uvicorn.Server(config)
     server.capture_signals = partial(_told_to_end, server)  # type: ignore[method-assign]
@@ -242,14 +246,17 @@ class Served:
 
 
 @contextlib.contextmanager
-def server_process(home: Path, environment: Mapping[str, str] | None = None) -> Iterator[Served]:
+def server_process(
+    home: Path, environment: Mapping[str, str] | None = None, said: BinaryIO | None = None
+) -> Iterator[Served]:
     """A server of this home on a free loopback port, in a process of its own that ends with us.
 
-    It starts while the caller goes on; asking for its `url` waits.
+    What it logs goes to `said`, or where our own standard error goes. It starts while the caller goes on; asking
+    for its `url` waits.
     """
     env = {**os.environ, **(environment or {}), "TRIAL_LEDGER_HOME": str(home)}
     command = [sys.executable, "-m", "api.cli", "serve", "--port", "0", "--until-eof", "--json"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, env=env)
     served = Served(process)
     try:
         yield served

@@ -5,6 +5,7 @@ Until reads are authenticated it is served on loopback only (`api/cli/serve.py` 
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from collections.abc import AsyncIterator
@@ -37,7 +38,10 @@ _EVENTS = re.compile(r"/v1/studies/([^/]+)/events")
 
 
 class RequestIds:
-    """Gives every request an id, or takes the caller's, and sends it back as X-Request-Id."""
+    """Gives every request an id, or takes the caller's, and sends it back as X-Request-Id.
+
+    A request that the ending server no longer waits for is told so: cancelled here, it would be logged as a fault.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -49,15 +53,24 @@ class RequestIds:
         name = given if 0 < len(given) <= 100 and given.isalnum() else uuid.uuid4().hex.encode()
         scope.setdefault("state", {})["request_id"] = name.decode()
 
+        started = False
+
         async def stamped(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", name)]
             await send(message)
 
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:  # no text of ours, or PostgreSQL's, holds it
             problem = problems.problem_of(problems.BadRequest("the address contains NUL"), name.decode())
             return await problems.response(problem)(scope, receive, stamped)
-        return await self.app(scope, receive, stamped)
+        try:
+            return await self.app(scope, receive, stamped)
+        except asyncio.CancelledError:
+            if not started:
+                problem = problems.problem_of(problems.ServerEnding("the request was not complete"), name.decode())
+                await problems.response(problem)(scope, receive, stamped)
 
 
 class AppendsFirst:

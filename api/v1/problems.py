@@ -48,6 +48,13 @@ class WrongId(Refusal):
     remedy = "A study's id is 3 to 32 of A-Z, 0-9 and -; an index is a whole number."
 
 
+class ServerEnding(Refusal):
+    """The server ends and did not wait for this request any longer."""
+
+    rule, status = "REQUEST-5", 503
+    remedy = "Send it again when the server is back; repeating an append is harmless."
+
+
 def problem_of(refusal: Refusal, request_id: str) -> dict[str, Any]:
     """The RFC 9457 object of a refusal."""
     facts = refusal.as_dict()

@@ -20,6 +20,7 @@ Facts meet 1 to 4 and 6 alone: a fact that breaks the protocol has still happene
  SIGNATURE-2      a person's decision has meaning, cut and an end within 24 hours
  SIGNATURE-3      the meaning is one that genesis lists
  SIGNATURE-4      where ceremonies are required, the signature names one
+ SIGNATURE-5      only decisions and electronic signatures state a cut and an end
  CUT-1            the cut is a state that this log has had
  TRANSCRIPTION-1  a decision is transcribed inside a declared period, by the roles named
  VERSION-1        the count of events that the signer had seen, where stated, is the count
@@ -144,6 +145,14 @@ class CeremonyMissing(Refusal):
     source = "21 CFR 11.200(a)"
 
 
+class CutWithoutSignature(Refusal):
+    """Only a decision or an electronic signature states the cut it was made on and an end."""
+
+    rule, status = "SIGNATURE-5", 422
+    remedy = "Leave `cut` and `exp` out: an entry is no signature. Or sign it as one, with `meaning`."
+    source = "21 CFR 11.50(a)"
+
+
 class CutUnknown(Refusal):
     """The cut is not a state that this log has had."""
 
@@ -258,6 +267,10 @@ def _signature(ctx: Context, record: Record, model: type[EventModel]) -> None:
     signs = _signs(record, model)
     if system and signs:
         raise SignatureIncomplete(f"{record.iss!r} is a system, and a system never decides")
+    if not (signs or model.kind == "decision" or record.event == "RecordsSigned") and record.meaning is None:
+        stated = sorted({"cut", "exp"} & set(claims))
+        if stated:
+            raise CutWithoutSignature(f"{record.event} without `meaning` states {' and '.join(stated)}")
     if signs and not model.stopping and not {"meaning", "cut", "exp"} <= set(claims):
         raise SignatureIncomplete(f"missing: {', '.join(sorted({'meaning', 'cut', 'exp'} - set(claims)))}")
     if "exp" in claims and not 0 <= claims["exp"] - record.iat <= SIGNATURE_LIFE.total_seconds():
@@ -297,8 +310,8 @@ def _cut(ctx: Context, record: Record) -> None:
 def _transcription(ctx: Context, record: Record) -> None:
     if record.kind != "decision":
         return
-    if record.meaning is not None or record.cut is not None:
-        raise SignatureIncomplete("a transcribed decision carries neither `meaning` nor `cut`")
+    if not {"meaning", "cut", "exp"}.isdisjoint(record.claims):
+        raise SignatureIncomplete("a transcribed decision carries neither `meaning` nor `cut` nor `exp`")
     day = _day(record.occurred_at) or ctx.recorded_at[:10]
     for period in ctx.study.records.of("TranscriptionPeriodDeclared"):
         body = period.body

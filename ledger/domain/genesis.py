@@ -6,6 +6,7 @@
  GENESIS-4  keys and thumbprints fit, actors are distinct; where two registrars are required, two persons
             are named; only known roles
  GENESIS-5  a simulated clock only with synthetic data and the embedded database
+ GENESIS-7  what is sent where studies are opened is a genesis, and nothing for a study that is open already
 GENESIS-6, that a study is opened once, is asked of whatever comes later (`study.py`).
 """
 
@@ -26,8 +27,10 @@ from ledger.signing.errors import BadSignature, Malformed
 from ledger.signing.keys import PublicKey
 from ledger.signing.statement import Statement, verify
 
-_FOREIGN = frozenset({"site", "cut", "expected_version", "corrects", "voids", "answers", "reverses", "countersigns"})
-"""Claims that say something about what came before: nothing did."""
+_FOREIGN = frozenset(
+    {"site", "cut", "exp", "expected_version", "corrects", "voids", "answers", "reverses", "countersigns"}
+)
+"""Claims that say something about what came before, where nothing did; and what only decisions have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,13 @@ class GenesisUnsound(Refusal):
     remedy = "Mend what is named and sign again."
 
 
+class NoGenesis(Refusal):
+    """Only a study's genesis is sent to where studies are opened, and this study is open."""
+
+    rule, status = "GENESIS-7", 400
+    remedy = "POST it to /v1/studies/{study}/events, where everything after genesis goes."
+
+
 class SimulatedClockRefused(Refusal):
     """A simulated clock is only for synthetic data in the embedded database."""
 
@@ -78,7 +88,10 @@ class SimulatedClockRefused(Refusal):
 
 
 def decide_genesis(statement: Statement, terms: GenesisTerms, recorded_at: str) -> None:
-    """Decide the first statement of a log, its signature included; raises a Refusal."""
+    """Decide the first statement of a log, its signature included; raises a Refusal.
+
+    A wrong signature is GenesisUnsound with the BadSignature as its cause (`__cause__`).
+    """
     if statement.event != "StudyOpened" or statement.claims["sub"] != "study":
         raise NotOpened(f"{terms.study} has no genesis")
     CATALOGUE.check_form(statement)
@@ -91,13 +104,14 @@ def decide_genesis(statement: Statement, terms: GenesisTerms, recorded_at: str) 
     try:
         verify(statement, PublicKey.from_jwk(registrar["jwk"]))
     except BadSignature as wrong:
-        raise GenesisUnsound(str(wrong)) from None
+        raise GenesisUnsound(str(wrong)) from wrong
     if body["clock"] == "simulated" and not (body["synthetic"] and terms.embedded):
-        raise SimulatedClockRefused("synthetic" if terms.embedded else "the database is not the embedded one")
+        because = "`synthetic` is false" if terms.embedded else "the database is not the embedded one"
+        raise SimulatedClockRefused(f"`clock` is simulated, and {because}")
     if body["clock"] == "real":
         ahead = statement.iat - datetime.fromisoformat(recorded_at).timestamp()
         if ahead > CLOCK_LEEWAY.total_seconds():
-            raise SignedInTheFuture(f"`iat` is {ahead:.0f} s after the ledger's time")
+            raise SignedInTheFuture(f"`iat` is {ahead:.0f} s after the ledger's time {recorded_at}")
 
 
 def _signer(statement: Statement) -> Mapping[str, Any]:
@@ -119,7 +133,9 @@ def _terms(statement: Statement, body: Mapping[str, Any], terms: GenesisTerms) -
     if wrong:
         raise GenesisTermsDiffer(f"{', '.join(wrong)}: not as this server states them")
     if statement.role != "registrar" or not _FOREIGN.isdisjoint(statement.claims):
-        raise WrongForm("genesis is signed in the role registrar, and names no site, no cut and no earlier record")
+        raise WrongForm(
+            "genesis is signed in the role registrar, and names no site, no cut, no end and no earlier record"
+        )
 
 
 def _soundness(body: Mapping[str, Any]) -> None:

@@ -49,6 +49,35 @@ def test_a_receipt_is_asked_for_by_any_spelling_of_an_id(server: Server, trial: 
     assert lost.json()["rule"] == "ENTRY-404"
 
 
+def test_what_follows_genesis_is_sent_to_the_study_and_not_to_where_studies_are_opened(
+    server: Server, trial: Simulator
+) -> None:
+    (text,) = screenings(trial, 1)
+    read = problem(server.http.post("/v1/studies", content=text), 400, "GENESIS-7")
+    assert "/events" in read["remedy"] and trial.plan.study in read["because"]
+    assert server.post(text).status_code == 201
+
+
+def test_genesis_that_was_not_signed_as_it_stands_is_refused_as_every_statement_is(
+    bare_server: Server, before_trial: Simulator
+) -> None:
+    sim = before_trial
+    fields = genesis_fields(sim.plan.study, sim.terms, sim.cast)
+    text = sim.sign(sim.cast.registrar, "StudyOpened", "study", **fields)
+    head, _, tail = text.partition("~")
+    signed, _, signature = head.rpartition(".")
+    other = ("B" if signature[0] != "B" else "C") + signature[1:]
+    problem(bare_server.http.post("/v1/studies", content=f"{signed}.{other}~{tail}"), 401, "SIGNATURE-0")
+
+
+def test_a_genesis_from_tomorrow_is_told_the_ledgers_time(bare_server: Server, before_trial: Simulator) -> None:
+    sim = before_trial
+    fields = genesis_fields(sim.plan.study, sim.terms, sim.cast)
+    late = sim.sign(sim.cast.registrar, "StudyOpened", "study", **fields, claims={"iat": sim.seconds() + 86_400})
+    read = problem(bare_server.http.post("/v1/studies", content=late), 400, "TIME-1")
+    assert read["because"].endswith("Z")
+
+
 def test_a_genesis_of_a_study_without_a_proper_name_is_no_fault(server: Server, trial: Simulator) -> None:
     by = trial.cast.registrar
     claims: dict[str, Any] = {"iss": by.id, "role": by.role, "aud": by.origin, "sub": "study", "v": 1}

@@ -107,6 +107,22 @@ def test_it_ends_when_it_is_told_to_and_leaves_no_process_behind(tmp_path: Path,
     assert EmbeddedPostgres(Home(home).database).pid == 0
 
 
+def test_a_client_that_holds_back_half_of_a_request_does_not_keep_it_from_ending(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with (tmp_path / "said").open("wb") as said, server_process(home, said=said) as served:
+        url = httpx.URL(served.url)
+        with socket.create_connection((url.host, url.port or 0), timeout=PATIENCE_SECONDS) as half:
+            half.sendall(b"POST /v1/studies HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+            assert httpx.get(f"{url}/health/live").status_code == 200
+            served.process.send_signal(signal.SIGTERM)
+            answer = half.makefile("rb").read()
+            assert served.process.wait(PATIENCE_SECONDS) == 0
+    assert b"503" in answer.partition(b"\r\n")[0]
+    assert b"REQUEST-5" in answer
+    assert b"Traceback" not in (tmp_path / "said").read_bytes()
+    assert EmbeddedPostgres(Home(home).database).pid == 0
+
+
 def test_it_says_its_address_as_json_when_asked(tmp_path: Path) -> None:
     env = {**os.environ, "TRIAL_LEDGER_HOME": str(tmp_path / "home")}
     command = [sys.executable, "-m", "api.cli", "serve", "--port", "0", "--until-eof", "--json", "--host", "::1"]

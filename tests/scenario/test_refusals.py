@@ -422,6 +422,23 @@ def a_transcribed_decision_that_claims_to_be_signed(t: Simulator) -> Iterator[At
     yield lambda: t.record(by, "SubjectEnrolled", ada, **fields)
 
 
+@case("SIGNATURE-5")
+def a_fact_that_states_an_end(t: Simulator) -> Iterator[Attempt]:
+    ada = t.subject("1")
+    by, fields = t.staff().coordinator, {"number": "1"}
+    yield lambda: t.record(by, "SubjectScreened", ada, claims={"exp": t.seconds() + 3600}, **fields)
+    yield lambda: t.record(by, "SubjectScreened", ada, **fields)
+
+
+@case("SIGNATURE-5")
+def a_fact_that_states_a_cut_without_being_signed(t: Simulator) -> Iterator[Attempt]:
+    ada = t.subject("1")
+    by, cut, told = t.staff().coordinator, t.door.cut(), {"number": "1"}
+    entry = {"site": ada.site, "content": told}
+    yield lambda: t.send(raw(by, ada.label, "SubjectScreened", cut=cut.as_claim(), **entry))
+    yield lambda: t.record(by, "SubjectScreened", ada, cut=cut, **told)
+
+
 @case("SIGNATURE-3")
 def a_meaning_that_the_study_does_not_know(t: Simulator) -> Iterator[Attempt]:
     yield lambda: t.open_cohort("LOW", meaning="applause")
@@ -843,6 +860,18 @@ def a_fact_before_genesis(t: Simulator) -> Iterator[Attempt]:
     text = t.sign(t.staff().coordinator, "SubjectScreened", t.subject("1"), number="1")
     yield lambda: t._told(text, t.door.open_study(text))
     yield opening(t)
+
+
+@case("SIGNATURE-0", GENESIS_CASES)
+def a_genesis_with_the_signature_of_another(t: Simulator) -> Iterator[Attempt]:
+    mine, other = (
+        t.sign(t.cast.registrar, "StudyOpened", "study", **cast.genesis_fields(t.plan.study, t.terms, t.cast))
+        for _ in range(2)
+    )
+    head, _, tail = mine.partition("~")
+    forged = f"{head.rpartition('.')[0]}.{other.partition('~')[0].rpartition('.')[2]}~{tail}"
+    yield lambda: t._told(forged, t.door.open_study(forged))
+    yield lambda: t._told(mine, t.door.open_study(mine))
 
 
 @case("GENESIS-2", GENESIS_CASES)
