@@ -422,6 +422,20 @@ def a_reversed_review_changes_the_basis_of_the_opening_that_it_permitted(t: Tria
     yield None, False
 
 
+@case("BASIS-1")
+def a_reversed_selection_changes_the_basis_of_the_opening_at_that_dose(t: Trial) -> Iterator[Point]:
+    t.full_cohort()
+    t.review()
+    t.open_cohort("HIGH")
+    t.full_cohort("HIGH", "4.5")
+    t.review("HIGH", "complete")
+    chosen = t.say("DoseSelected", "study", cohort="MAIN", dose_level="LOW", reason="best tolerated")
+    t.open_cohort("MAIN")
+    yield None, False
+    t.reverse(chosen)
+    yield None, True
+
+
 # -- what was given -----------------------------------------------------------------------------------------
 
 
