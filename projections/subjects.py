@@ -121,6 +121,22 @@ def status(subject: Subject) -> str:
     return "screened" if records.of("SubjectScreened") else "not screened"
 
 
+STATUSES = (
+    "not screened",
+    "screened",
+    "screen failed",
+    "not eligible",
+    "eligible",
+    "enrolled",
+    "treated",
+    "treatment discontinued",
+    "discontinued",
+    "withdrawn",
+    "completed",
+    "died",
+)
+"""Every status that there is."""
+
 NOT_ENROLLED = ("not eligible", "screen failed")
 """Statuses of those who were screened and may not take part."""
 

@@ -16,12 +16,14 @@ from uuid import UUID
 
 import msgspec
 
+from ledger.domain.catalogue import CATALOGUE
 from projections.audit_trail import files
 from projections.audit_trail.definition import STANDING
 from projections.audit_trail.lines import COLUMNS, Lines
-from projections.engine.errors import ReadingMalformed, RecordNotFound, SubjectNotFound
+from projections.engine.errors import ReadingMalformed, RecordNotFound, one_of
 from projections.engine.reading import Reader, moment_of
-from projections.engine.rows import Asked, Where
+from projections.engine.rows import Asked, Where, every
+from projections.naming import the_only
 
 __all__ = ["COLUMNS", "SORTS", "Filters", "csv", "event", "history", "ndjson", "page", "rows"]
 
@@ -61,7 +63,8 @@ class Filters:
 
 
 def page(reader: Reader, filters: Filters, cursor: str | None = None, limit: int = 100) -> dict[str, Any]:
-    """A page of lines, and the cursor of the next; raises ReadingMalformed, SubjectNotFound."""
+    """A page of lines, and the cursor of the next; raises ReadingMalformed, SubjectNotFound,
+    SubjectAmbiguous."""
     limit = max(1, min(limit, MAX_LIMIT))
     asked = _asked(reader, filters)
     skip = 0
@@ -85,8 +88,8 @@ def page(reader: Reader, filters: Filters, cursor: str | None = None, limit: int
 
 def rows(reader: Reader, filters: Filters) -> Iterator[dict[str, Any]]:
     """Every line, in order, fetched page by page inside the reader's snapshot."""
-    for _, lines in _entries(reader, _asked(reader, filters), filters.field, _STREAM_PAGE):
-        yield from lines
+    asked = _asked(reader, filters)  # what is wrong with the filters is said at once, not when the first line is read
+    return (line for _, lines in _entries(reader, asked, filters.field, _STREAM_PAGE) for line in lines)
 
 
 def ndjson(reader: Reader, filters: Filters) -> Iterator[bytes]:
@@ -123,8 +126,8 @@ def history(reader: Reader, index: int, field: str | None = None) -> dict[str, A
 
 def _asked(reader: Reader, filters: Filters) -> Asked:
     name = filters.sort.removeprefix("-")
-    if name not in SORTS:
-        raise ReadingMalformed(f"sort={filters.sort!r}: the trail sorts by {', '.join(SORTS)}")
+    one_of("sort", filters.sort, (*SORTS, *(f"-{one}" for one in SORTS)))
+    one_of("event", filters.event, (model.__name__ for model in CATALOGUE))
     where = [Where("idx", "<", reader.size)]
     each = None
     if filters.subject is not None:
@@ -148,11 +151,19 @@ def _partition(reader: Reader, subject: str) -> str:
     try:
         return str(UUID(subject))
     except ValueError:
-        found = reader.rows.select("numbers", Asked((Where("number", "=", subject),), limit=1))
-    if not found:
-        raise SubjectNotFound(f"no subject has the number {subject!r}")
-    partition: str = found[0].partition
-    return partition
+        pass
+    if reader.live:
+        rows = reader.rows.select("numbers", Asked((Where("number", "=", subject),)))
+        return the_only(subject, (row.partition for row in rows), reader.size)
+    return the_only(subject, _numbered(reader, subject), reader.size)
+
+
+def _numbered(reader: Reader, number: str) -> Iterator[str]:
+    """Who had a number at the reader's size: it may have been corrected since."""
+    for row in every(reader.rows, "numbers"):
+        below = [known for index, known in msgspec.json.decode(row.numbers) if index < reader.size]
+        if below and below[-1] == number:
+            yield row.partition
 
 
 def _shapes(reader: Reader, field: str) -> list[str]:

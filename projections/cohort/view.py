@@ -19,6 +19,7 @@ from ledger.domain.record import Record
 from ledger.domain.study import held, protocol_for
 from ledger.protocol import ResolvedProtocol, escalation
 from ledger.protocol.model.course import Cohort
+from projections.cohort.past import REVIEW, holds, of_cohort, reversal
 from projections.cohort.steps import Asking, dose_choices, next_steps
 from projections.engine.errors import CohortNotFound
 from projections.engine.reading import Reader
@@ -107,8 +108,9 @@ def _cohort(
             escalation.rule_stops(protocol.definition, {course.cohort: course}, course.cohort)
         ),
         "subjects": [_subject(reader, protocol, subject) for subject in subjects],
-        "reviews": [_review(reader, subjects, one, entries) for one in state.reviews],
-        "next": next_steps(asking, planned.id, state.opened is not None, planned.purpose),
+        "reviews": [_review(reader, subjects, one, entries) for one in of_cohort(reader.study, planned.id, REVIEW)],
+        "holds": holds(reader.study, planned.id, entries),
+        "next": next_steps(asking, protocol, planned, subjects),
     }
 
 
@@ -147,13 +149,15 @@ def _subject(reader: Reader, protocol: ResolvedProtocol, subject: Subject) -> di
 
 
 def _review(reader: Reader, subjects: Sequence[Subject], review: Record, entries: Entries) -> dict[str, Any]:
-    """A review with its cut and conclusion, what of its basis has changed, and what came after its cut."""
+    """A review, standing or reversed, with its cut and conclusion, what of its basis has changed, and what came after
+    its cut."""
     size = cut_size(review)
     later = {record.index for one in subjects for record in changes_since(one.records, size, SAFETY)}
     return {
         **entries.of(review),
         "conclusion": review.get("conclusion"),
         "reason": review.get("reason"),
+        "reversed": reversal(reader.study, review),
         "cut": review.cut,
         "basis_changed": basis_changed(reader.study, subjects, review),
         "after_its_cut": sorted(later),

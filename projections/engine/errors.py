@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ledger.domain.refusals import Refusal
 
 
@@ -37,7 +39,17 @@ class ReadingMalformed(Refusal):
     """What the reading asks for cannot be understood."""
 
     rule, status = "READ-5", 400
-    remedy = "Give a size as digits, a time as ISO 8601 with its offset, a cursor as it was handed out."
+    remedy = (
+        "Give a size as digits, a time as ISO 8601 with its offset, a cursor as it was handed out, and where "
+        "the values are named one of them."
+    )
+
+
+class SubjectAmbiguous(Refusal):
+    """More than one subject has this number at this size."""
+
+    rule, status = "READ-11", 409
+    remedy = "Name the subject by its UUID; a number that is wrong is corrected (EntryCorrected)."
 
 
 class SubjectNotFound(Refusal):
@@ -66,3 +78,11 @@ class RebuildRunning(Refusal):
 
     rule, status = "REBUILD-1", 409
     remedy = "Wait until the other rebuild has ended; one that was killed gives its turn back by itself."
+
+
+def one_of(name: str, given: str | None, possible: Iterable[str]) -> None:
+    """Refuse a value that is none of the possible ones: nothing would be found by it, and that would look like an
+    answer. Raises ReadingMalformed."""
+    known = list(possible)
+    if given is not None and given not in known:
+        raise ReadingMalformed(f"{name}={given[:40]!r} is none of: {', '.join(known)}")

@@ -10,9 +10,10 @@ from typing import Any
 
 from ledger.domain import consent, dose_level, eligibility, query
 from ledger.domain.basis import basis_changed
-from ledger.domain.participation import screened
+from ledger.domain.participation import end_of, protocol_of, screened
 from ledger.domain.record import Record
 from ledger.domain.study import site_time_zone
+from ledger.protocol import ResolvedProtocol
 from projections.patient.page import Page
 
 
@@ -54,24 +55,44 @@ def consents(page: Page) -> dict[str, Any]:
 
 
 def criteria(page: Page) -> dict[str, Any]:
-    """Each criterion with the machine's verdict and the investigator's, and the decision with what changed since."""
-    state = eligibility.assess(page.study, page.subject) if page.protocol is not None else None
+    """Each criterion with the machine's verdict and the investigator's, and the decision with what changed since.
+
+    Where a decision stands the verdicts are those that bear on it: what came to be known of its time counts, what came
+    to be so later (a consent document approved since) does not. Those of now stand beside them until the subject is
+    enrolled or has left: after that nobody decides by them any more. `judged` says which is shown.
+    """
     decision = eligibility.standing(page.subject)
-    listed = [] if state is None else [_criterion(page, name, one) for name, one in state.criteria.items()]
     return {
         "asked": eligibility.declared(page.study, page.subject),
-        "permits": None if state is None else bool(state),
-        "failing": [] if state is None else sorted(state.failing),
-        "unknown": [] if state is None else sorted(state.unknown),
-        "criteria": listed,
+        "judged": "now" if decision is None else f"as at the eligibility decision at index {decision.index}",
+        **_verdicts(page, decision),
+        "now": None if decision is None or _is_settled(page) else _verdicts(page, None),
         "decision": None if decision is None else _decided(page, decision),
         "entries": page.listed("eligibility"),
     }
 
 
-def _criterion(page: Page, name: str, state: eligibility.CriterionState) -> dict[str, Any]:
-    assert page.protocol is not None
-    criterion, verdict = page.protocol.definition.criteria[name], state.verdict
+def _is_settled(page: Page) -> bool:
+    """Whether the subject was enrolled, or its part has ended."""
+    return page.subject.records.last("SubjectEnrolled") is not None or end_of(page.subject) is not None
+
+
+def _verdicts(page: Page, decision: Record | None) -> dict[str, Any]:
+    """Every criterion as it bears on a decision, by the protocol in force then; without one as of now."""
+    protocol = protocol_of(page.study, page.subject, None if decision is None else decision.index)
+    state = None if protocol is None else eligibility.assess(page.study, page.subject, decision)
+    if protocol is None or state is None:
+        return {"permits": None, "failing": [], "unknown": [], "criteria": []}
+    return {
+        "permits": bool(state),
+        "failing": sorted(state.failing),
+        "unknown": sorted(state.unknown),
+        "criteria": [_criterion(protocol, name, one) for name, one in state.criteria.items()],
+    }
+
+
+def _criterion(protocol: ResolvedProtocol, name: str, state: eligibility.CriterionState) -> dict[str, Any]:
+    criterion, verdict = protocol.definition.criteria[name], state.verdict
     return {
         "id": name,
         "code": criterion.code,

@@ -15,15 +15,16 @@ from ledger.domain.aggregate import Subject
 from ledger.domain.context import ROSTER_EVENTS, Roster
 from ledger.domain.participation import number, site_of
 from ledger.domain.refusals import Finding
-from projections.engine.errors import ReadingMalformed, RecordNotFound, SubjectNotFound
+from projections.engine.errors import ReadingMalformed, RecordNotFound, SubjectNotFound, one_of
 from projections.engine.reading import Reader
 from projections.engine.rows import Asked, Where, every
 from projections.entries import Entries, masked
+from projections.naming import the_only
 from projections.patient import clinical, sections
 from projections.patient.definition import COUNTS
 from projections.patient.page import Page
 from projections.schedule.plan import due, occasions
-from projections.subjects import Line, line, subject_of
+from projections.subjects import STATUSES, Line, line, subject_of
 
 MAX_LIMIT = 1_000
 """Lines of one page of the list."""
@@ -61,6 +62,7 @@ def subjects(
 ) -> dict[str, Any]:
     """A page of the list of subjects, in order of their numbers; `search`: a part of the number, `after`: the `next`
     of the page before. Raises ReadingMalformed."""
+    one_of("status", status, STATUSES)
     given = {"site": site, "population": population, "status": status, "cohort": cohort}
     where = [Where(name, "=", value) for name, value in given.items() if value is not None]
     if search:
@@ -85,7 +87,7 @@ def _listed(row: Any) -> dict[str, Any]:
 
 
 def subject(reader: Reader, subject: str) -> dict[str, Any]:
-    """Everything about one subject, named by UUID or number; raises SubjectNotFound."""
+    """Everything about one subject, named by UUID or number; raises SubjectNotFound, SubjectAmbiguous."""
     found = load(reader, subject)
     order = reader.enrolment_order(found.label)
     hidden = masked(reader.study, found)
@@ -113,7 +115,8 @@ def subject(reader: Reader, subject: str) -> dict[str, Any]:
 
 
 def history(reader: Reader, subject: str, jti: str, field: str | None = None) -> dict[str, Any]:
-    """One record of a subject with every value of its fields, or of one; raises SubjectNotFound, RecordNotFound."""
+    """One record of a subject with every value of its fields, or of one; raises SubjectNotFound, SubjectAmbiguous,
+    RecordNotFound."""
     found = load(reader, subject)
     record = found.records.get(jti)
     if record is None:
@@ -146,7 +149,7 @@ def findings(reader: Reader) -> dict[str, Any]:
 
 
 def load(reader: Reader, subject: str) -> Subject:
-    """A subject of the study, named by UUID or number; raises SubjectNotFound."""
+    """A subject of the study, named by UUID or number; raises SubjectNotFound, SubjectAmbiguous."""
     partition = _partition(reader, subject)
     rows = list(every(reader.rows, "records", (Where("partition", "=", partition),), ("idx",)))
     if not rows:
@@ -159,15 +162,11 @@ def _partition(reader: Reader, subject: str) -> str:
         return str(UUID(subject))
     except ValueError:
         pass
-    for row in reader.newest.select("subjects", Asked((Where("number", "=", subject),), ("partition",))):
-        mine = (Where("partition", "=", row.partition), Where("number", "=", subject))
-        if reader.rows is reader.newest or reader.rows.select("subjects", Asked(mine)):
-            return str(row.partition)
-    if reader.rows is not reader.newest:  # a number that is no longer in use
-        for one in reader.subjects_from(NUMBERING):
-            if number(one) == subject:
-                return str(one.id)
-    raise SubjectNotFound(f"no subject has the number {subject!r} at size {reader.size}")
+    if reader.rows is reader.newest:
+        rows = reader.rows.select("subjects", Asked((Where("number", "=", subject),), ("partition",)))
+        return the_only(subject, (row.partition for row in rows), reader.size)
+    having = (str(one.id) for one in reader.subjects_from(NUMBERING) if number(one) == subject)
+    return the_only(subject, having, reader.size)  # numbers as they were: one may have been corrected since
 
 
 def _everybody(reader: Reader) -> list[Subject]:

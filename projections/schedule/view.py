@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from ledger.domain.participation import protocol_of
-from projections.engine.errors import SubjectNotFound
+from projections.engine.errors import SubjectNotFound, one_of
 from projections.engine.reading import Reader
 from projections.engine.rows import Asked, Where, every
-from projections.schedule.plan import occasions
+from projections.naming import the_only
+from projections.schedule.plan import STANDINGS, occasions
 from projections.subjects import subject_of
 
 
@@ -28,8 +30,9 @@ def schedule(
 ) -> dict[str, Any]:
     """Planned and actual by subject, a page of subjects ordered by name; `standing` keeps only such occasions.
 
-    Raises SubjectNotFound.
+    Raises SubjectNotFound, SubjectAmbiguous, and ReadingMalformed for a standing that there is not.
     """
+    one_of("standing", standing, STANDINGS)
     lines = _lines(reader, subject, site, after, limit)
     pages = [_of_subject(reader, line, standing) for line in lines]
     counts: Counter[str] = Counter()
@@ -44,13 +47,23 @@ def _lines(reader: Reader, subject: str | None, site: str | None, after: str | N
     if site is not None:
         where += (Where("site", "=", site),)
     if subject is not None:
-        for column in ("number", "partition"):
-            found = reader.rows.select("subjects", Asked((Where(column, "=", subject),), limit=1))
-            if found:
-                return found
-        raise SubjectNotFound(f"there is no subject {subject!r}")
+        return _named(reader, subject)
     place = tuple(after.split("\x1f", 1)) if after and "\x1f" in after else None
     return reader.rows.select("subjects", Asked(where, ("name", "partition"), after=place, limit=limit))
+
+
+def _named(reader: Reader, subject: str) -> Sequence[Any]:
+    """The line of one subject, named by UUID or number."""
+    try:
+        partition = str(UUID(subject))
+    except ValueError:
+        found = reader.rows.select("subjects", Asked((Where("number", "=", subject),), ("partition",)))
+        the_only(subject, (line.partition for line in found), reader.size)
+        return found
+    found = reader.rows.select("subjects", Asked((Where("partition", "=", partition),), limit=1))
+    if not found:
+        raise SubjectNotFound(f"there is no subject {subject!r} at size {reader.size}")
+    return found
 
 
 def _of_subject(reader: Reader, line: Any, standing: str | None) -> dict[str, Any]:

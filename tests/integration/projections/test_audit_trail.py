@@ -243,8 +243,10 @@ def test_a_subject_number_that_nobody_has_is_not_found(trail: Book, read: Read) 
 
 
 def test_filters_are_values_and_never_sql(trail: Book, read: Read) -> None:
-    for name in ("site", "actor", "role", "event", "field", "reason"):
+    for name in ("site", "actor", "role", "field", "reason"):
         assert lines(read, **{name: "' OR 1=1 --"}) == []
+    with pytest.raises(ReadingMalformed, match="none of: StudyOpened, "):
+        lines(read, event="' OR 1=1 --")
 
 
 def test_the_history_of_a_value_is_the_entry_and_every_act_on_it(trail: Book, read: Read) -> None:
