@@ -82,6 +82,20 @@ def study_id(value: str) -> str:
     return value
 
 
+def state_of(ledger: Ledger, study: str, as_of: str | None, wait_for: int | None) -> Cut:
+    """The state to read; waits for a signed size, holding no connection meanwhile: others read and write."""
+    deadline, pauses = time.monotonic() + WAIT_LIMIT_SECONDS, iter(POLL_SECONDS)
+    while True:
+        with ledger.database.connection() as connection:
+            newest = ledger.checkpoint(connection, study_id(study))
+            if wait_for is None or newest.size >= wait_for:
+                size = newest.size if as_of is None else cut_size(connection, study, as_of, newest.size)
+                return Cut(size, ledger.receipts(study).root_at(connection, size), newest.size)
+        if time.monotonic() >= deadline:
+            raise NotSignedYet(f"the newest checkpoint covers {newest.size}, not {wait_for}", size=newest.size)
+        time.sleep(next(pauses, POLL_SECONDS[-1]))
+
+
 def answered(value: Any, cut: Cut | None, status: int = 200) -> Response:
     """A JSON answer with the state that it stands for."""
     headers = {} if cut is None else cut.headers
@@ -98,17 +112,7 @@ def log_router(ledger: Ledger) -> APIRouter:
     router = APIRouter(prefix="/v1/studies", tags=["log"], dependencies=[Depends(known_parameters)])
 
     def cut(study: str, as_of: str | None, wait_for: int | None) -> Cut:
-        """The state to read; waits for a signed size, holding no connection meanwhile: others read and write."""
-        deadline, pauses = time.monotonic() + WAIT_LIMIT_SECONDS, iter(POLL_SECONDS)
-        while True:
-            with ledger.database.connection() as connection:
-                newest = ledger.checkpoint(connection, study_id(study))
-                if wait_for is None or newest.size >= wait_for:
-                    size = newest.size if as_of is None else cut_size(connection, study, as_of, newest.size)
-                    return Cut(size, ledger.receipts(study).root_at(connection, size), newest.size)
-            if time.monotonic() >= deadline:
-                raise NotSignedYet(f"the newest checkpoint covers {newest.size}, not {wait_for}", size=newest.size)
-            time.sleep(next(pauses, POLL_SECONDS[-1]))
+        return state_of(ledger, study, as_of, wait_for)
 
     @router.get("")
     def studies() -> Response:

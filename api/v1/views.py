@@ -16,13 +16,16 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from api.v1.problems import BadRequest
-from api.v1.reading import known_parameters, study_id
+from api.v1.reading import answered, known_parameters, state_of, study_id
+from api.v1.refused import refused
 from ledger.application import Ledger
 from ledger.domain import study as study_rules
+from ledger.signing.wire import STATEMENT_LIMIT
 from ledger.store import evidence
 from projections.audit_trail import view as audit_trail
 from projections.cohort import view as cohort
 from projections.engine.reading import Reader, open_reader
+from projections.engine.studies import cache_of
 from projections.outcomes import view as outcomes
 from projections.patient import view as patient
 from projections.safety import view as safety
@@ -147,15 +150,22 @@ def view_router(ledger: Ledger) -> APIRouter:
         return shown(study, "cohort", as_of, wait_for, _protocol)
 
     @router.get("/refusals")
-    def refusals(study: str, after: int = Query(0, ge=0), limit: int = Query(100, ge=1, le=MAX_ROWS)) -> Response:
-        """Refused statements: rule, cause, who, when; not the bytes."""
+    def refusals(
+        study: str,
+        after: int = Query(0, ge=0),
+        limit: int = Query(100, ge=1, le=MAX_ROWS),
+        wait_for: int | None = Query(None, ge=0),
+    ) -> Response:
+        """Refused statements: rule, cause, what it said it was, who, when; not the bytes. No part of the log, so that
+        there is no earlier state of it to ask for; the headers name the newest one signed."""
+        state = state_of(ledger, study, None, wait_for)
         with ledger.database.connection() as connection:
-            newest = ledger.checkpoint(connection, study_id(study))
-            found = evidence.select_refusals(connection, study, after, limit)
+            keys = cache_of(ledger.database).study_at(connection, study, state.size).authority.keys
+            rows = evidence.select_refusals(connection, study, after, limit, STATEMENT_LIMIT)
+            found = [refused(row, keys) for row in rows]
             count = evidence.count_refusals(connection, study)
         following = found[-1]["refusal"] if len(found) == limit else None
-        value = {"refusals": found, "next": following, "count": count, "size": newest.size}
-        return Response(msgspec.json.encode(value), media_type="application/json")
+        return answered({"refusals": found, "next": following, "count": count, "size": state.size}, state)
 
     @router.get("/audit-trail")
     def trail(
@@ -198,7 +208,8 @@ def view_router(ledger: Ledger) -> APIRouter:
         with ExitStack() as stack:
             reader = stack.enter_context(reading(study, "audit_trail", as_of, wait_for))
             write = audit_trail.csv if kind == "csv" else audit_trail.ndjson
-            parts = _held(stack.pop_all(), write(reader, filters))
+            lines = write(reader, filters)  # a refusal comes before the answer begins
+            parts = _held(stack.pop_all(), lines)
         media = "text/csv; charset=utf-8" if kind == "csv" else "application/x-ndjson"
         return StreamingResponse(parts, headers=_headers(reader), media_type=media)
 

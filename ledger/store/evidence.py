@@ -7,7 +7,7 @@ re-releases the same bytes); a different one for the same place is the sign of a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -193,11 +193,13 @@ def count_refusals(conn: Conn, study: str) -> int:
     return int(count)
 
 
-def select_refusals(conn: Conn, study: str, after: int, limit: int) -> list[dict[str, Any]]:
-    """Refused statements in order: number, time, rule, status, problem, event id, actor, digest (hex)."""
-    names = ("refusal", "at", "rule", "status", "problem", "jti", "iss", "digest")
-    rows = conn.execute(SQL["select_refusals"], {"study": study, "after": after, "limit": limit})
-    found = [dict(zip(names, row, strict=True)) for row in rows]
-    for one in found:
-        one["at"], one["digest"] = one["at"].isoformat(), one["digest"].hex()
-    return found
+def select_refusals(conn: Conn, study: str, after: int, limit: int, longest: int) -> Iterator[dict[str, Any]]:
+    """Refused statements in order: number, time, rule, status, problem, event id, actor, digest (hex), and the bytes
+    (None where there are more than `longest`). Fetched one at a time: what was refused may be long."""
+    names = ("refusal", "at", "rule", "status", "problem", "jti", "iss", "digest", "statement")
+    values = {"study": study, "after": after, "limit": limit, "longest": longest}
+    with conn.cursor() as cursor:
+        for row in cursor.stream(SQL["select_refusals"], values):
+            found = dict(zip(names, row, strict=True))
+            found["at"], found["digest"] = found["at"].isoformat(), found["digest"].hex()
+            yield found

@@ -318,6 +318,9 @@ ORDER BY name
 SELECT count(*) FROM ledger.refusals WHERE study_id = %(study)s
 
 -- select_refusals --
--- Returns a study's refused statements after a number of the list, oldest first, without their bytes.
-SELECT refused_id, at, rule, status, because, jti, iss, digest FROM ledger.refusals
+-- Returns a study's refused statements after a number of the list, oldest first, with the bytes of those that are
+-- no longer than a statement may be.
+SELECT refused_id, at, rule, status, because, jti, iss, digest,
+       CASE WHEN octet_length(statement) <= %(longest)s THEN statement END
+FROM ledger.refusals
 WHERE study_id = %(study)s AND refused_id > %(after)s ORDER BY refused_id LIMIT %(limit)s
