@@ -977,6 +977,7 @@ ELSEWHERE = {
     "WRITER-3": "infrastructure: the clock runs back (tests/crash/test_writer.py)",
     "WRITER-4": "infrastructure: a defect of the ledger itself (tests/crash/test_writer.py)",
     "WRITER-5": "infrastructure: the disk is full (tests/crash/test_database.py)",
+    "WRITER-6": "infrastructure: the entries are in doubt (tests/crash/test_signer.py)",
     "ENTRY-404": "a reading's refusal (tests/http)",
 }
 """Refusals that no story of this table can meet, and where they are met instead."""
