@@ -29,6 +29,7 @@ from api.intake.sdtm.protocol import Design, build
 from api.intake.sdtm.reading import rows
 from api.intake.sdtm.survey import Source, Survey, survey
 from api.intake.talk import Listener
+from api.intake.transfers import Transfer, Transfers
 from ledger.domain.refusals import Refusal
 from ledger.home import Home
 
@@ -61,17 +62,29 @@ class Counts:
             "quarantined": self.quarantined,
         }
 
+    def __str__(self) -> str:
+        return (
+            f"{self.read:,} rows read, {self.appended:,} recorded, {self.duplicate:,} recorded before or repeated, "
+            f"{self.quarantined:,} in quarantine"
+        )
+
 
 @dataclass(slots=True)
 class ImportReport:
-    """What became of every row."""
+    """What became of every row, and what a person should look at before believing it."""
 
     study: str
     domains: dict[str, Counts] = field(default_factory=lambda: {code: Counts() for code in DOMAINS})
+    warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON: the study, and the counts of each domain; files of one domain are counted together."""
-        return {"study": self.study, "domains": {code: counts.as_dict() for code, counts in self.domains.items()}}
+        """JSON: the study, the counts of each domain (its files counted together), and warnings as sentences."""
+        domains = {code: counts.as_dict() for code, counts in self.domains.items()}
+        return {"study": self.study, "domains": domains, "warnings": list(self.warnings)}
+
+    def __str__(self) -> str:
+        """One line a domain, for people."""
+        return "\n".join([f"Study {self.study}", *(f"{code}: {counts}" for code, counts in self.domains.items())])
 
 
 def import_sdtm(folder: Path, study: str, application: LedgerDoor, home: Home, progress: Listener) -> ImportReport:
@@ -84,7 +97,12 @@ def import_sdtm(folder: Path, study: str, application: LedgerDoor, home: Home, p
     progress.say(f"Reading {folder}")
     found = survey(folder, study)
     design = build(study, found.design)
+    transfers = Transfers(home.path, study)
+    these = [Transfer(source.domain, source.data.identifier, source.data.digest) for source in found.sources]
+    warnings = [*found.warnings, *_again(transfers.earlier(these))]
     _tell(progress, found, design, study)
+    for warning in warnings:
+        progress.say(f"Warning: {warning}")
     key = make_ready(application, home, _terms(study, found, design))
     work = Work(
         study,
@@ -95,14 +113,24 @@ def import_sdtm(folder: Path, study: str, application: LedgerDoor, home: Home, p
         found.misplaced,
         found.study_id,
     )
+    transfers.note(these)
     with Quarantine(home.path, study) as quarantine:
         run = _Run(work, application, quarantine, progress, found.rows)
+        run.report.warnings += warnings
         run.keep_unplaced(design)
         run.go()
     apart = len(design.unplaced) + sum(counts.quarantined for counts in run.report.domains.values())
     if apart:
         progress.say(f"{apart:,} rows stand in quarantine, each with its reason: {quarantine.path}")
     return run.report
+
+
+def _again(earlier: dict[str, list[str]]) -> list[str]:
+    return [
+        f"{code}: {', '.join(files)} was imported into this study before, with another content than the files now; "
+        "a row that stands in both is recorded a second time, beside the first"
+        for code, files in earlier.items()
+    ]
 
 
 def _terms(study: str, found: Survey, design: Design) -> Terms:

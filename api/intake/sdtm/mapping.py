@@ -310,9 +310,14 @@ DOMAINS = {
     domain.code: domain
     for domain in (
         Domain("DM", "SubjectScreened", (("USUBJID",), ("SITEID",)), _subject),
-        Domain("DS", "DispositionRecorded", (("USUBJID",), ("DSTERM", "DSDECOD")), _disposition),
+        Domain("DS", "DispositionRecorded", (("USUBJID",), ("DSDECOD",)), _disposition),
         Domain("EX", "TreatmentAdministered", (("USUBJID",), ("EXTRT",)), _treatment),
-        Domain("LB", "LabResultReported", (("USUBJID",), ("LBTESTCD", "LBTEST")), _result),
+        Domain(
+            "LB",
+            "LabResultReported",
+            (("USUBJID",), ("LBTESTCD", "LBTEST"), ("LBORRES", "LBSTRESC", "LBSTRESN")),
+            _result,
+        ),
         Domain("AE", "AdverseEventReported", (("USUBJID",), ("AETERM", "AEDECOD")), _adverse_event),
     )
 }

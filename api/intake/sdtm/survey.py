@@ -4,6 +4,7 @@ SURVEY-1  every transport file of the folder can be read, and has the columns wi
 SURVEY-2  there is DM: it says who the subjects are and at which site; nothing else does
 SURVEY-3  a row that repeats another of its domain in every cell, sequence number included, is the same record
 SURVEY-4  DM has one row a subject; a second one that says something else is quarantined, not merged
+SURVEY-5  what is absent of the columns of the standard, or not of the standard, is said of each file (`variables.py`)
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from api.intake.errors import UnreadableInput
-from api.intake.sdtm import reading, values
+from api.intake.sdtm import reading, values, variables
 from api.intake.sdtm.mapping import DOMAINS
 from api.intake.sdtm.protocol import DESIGN, DesignRow
 from api.intake.sdtm.transport import DataSet, data_sets
@@ -49,7 +50,8 @@ class Source:
 class Survey:
     """The folder: what is imported, in which order; the subjects; the trial design; what else lies there.
 
-    `study_id` is the STUDYID of the data; `misplaced` says why a row of DM makes no subject, by data set and line.
+    `study_id` is the STUDYID of the data; `misplaced` says why a row of DM makes no subject, by data set and line;
+    `warnings` are what a person should look at before the import is believed.
     """
 
     sources: list[Source] = field(default_factory=list)
@@ -59,6 +61,7 @@ class Survey:
     misplaced: dict[tuple[str, int], str] = field(default_factory=dict)
     sites: dict[str, str | None] = field(default_factory=dict)
     renamed: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     study_id: str | None = None
     earliest: str | None = None
 
@@ -75,10 +78,12 @@ def survey(folder: Path, study: str) -> Survey:
     for path in _files(folder):
         for data in data_sets(path):
             by_domain.setdefault(_domain(data), []).append(data)
-    for code, domain in DOMAINS.items():
+    for code in DOMAINS:
         seen: set[bytes] = set()
         for data in by_domain.pop(code, []):
-            _check_columns(data, domain.needs)
+            if data.rows or code == "DM":
+                _check_columns(data, code)
+                found.warnings += _doubts(data, code)
             found.sources.append(Source(data, code, frozenset(_repeats(data, code, seen))))
     if not any(source.domain == "DM" for source in found.sources):
         raise UnreadableInput(
@@ -132,15 +137,32 @@ def _lacking(data: DataSet, needs: Iterable[tuple[str, ...]]) -> list[tuple[str,
     return [group for group in needs if not any(data.column(name) for name in group)]
 
 
-def _check_columns(data: DataSet, needs: Iterable[tuple[str, ...]]) -> None:
-    lacking = _lacking(data, needs)
+def _check_columns(data: DataSet, code: str) -> None:
+    lacking = _lacking(data, DOMAINS[code].needs)
     if lacking:
         wanted = ", ".join(" or ".join(group) for group in lacking)
         raise UnreadableInput(
             data.identifier,
-            f"it has no column {wanted}, without which its rows cannot be placed",
-            "Ask for the file again with this column, or take it out of the folder",
+            f"it has no column {wanted}, without which its rows cannot be placed{_strangers(data, code)}",
+            "Ask for the file again with this column" + ("" if code == "DM" else ", or take it out of the folder"),
         )
+
+
+def _doubts(data: DataSet, code: str) -> Iterator[str]:
+    """What of the standard is absent from a file, and what in it is not of the standard."""
+    absent = variables.absent(code, (column.name for column in data.columns))
+    if absent:
+        yield (
+            f"{data.identifier}: {code} should have {', '.join(absent)}; not one row says anything there"
+            f"{_strangers(data, code)}"
+        )
+    elif _strangers(data, code):
+        yield f"{data.identifier}: some columns are kept as they are and mean nothing here{_strangers(data, code)}"
+
+
+def _strangers(data: DataSet, code: str) -> str:
+    names = variables.unknown(code, (column.name for column in data.columns))
+    return f" (columns that SDTM does not have in {code}: {', '.join(names)})" if names else ""
 
 
 def _repeats(data: DataSet, code: str, seen: set[bytes]) -> Iterator[int]:

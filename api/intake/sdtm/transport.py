@@ -43,7 +43,10 @@ _TITLE = len(_ROWS[0])
 _LIBRARY_BYTES = 3 * RECORD
 _NUMERIC, _TEXT = 1, 2
 
-_AGAIN = "Ask for the file again, as a SAS transport file (XPORT version 5 or 8), or take it out of the folder"
+_AGAIN = (
+    "Ask for the file again, as a SAS transport file (XPORT version 5 or 8), or, unless DM is in it, take it out of the "
+    "folder"
+)
 
 
 class Column(NamedTuple):

@@ -288,5 +288,7 @@ def test_the_real_subjects_go_in_with_the_beginning_of_every_other_file(ledger: 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the CDISC pilot data are not beside the repository")
 def test_the_whole_real_study_goes_in(ledger: Ledger) -> None:
     expected = {"DM": 306, "DS": 596, "EX": 591, "LB": 59_580, "AE": 961}
-    assert counts(imported(ledger, REAL)) == {code: (rows, rows, 0, 0) for code, rows in expected.items()}
+    report = imported(ledger, REAL)
+    assert report.warnings == []
+    assert counts(report) == {code: (rows, rows, 0, 0) for code, rows in expected.items()}
     assert counts(imported(ledger, REAL)) == {code: (rows, 0, rows, 0) for code, rows in expected.items()}

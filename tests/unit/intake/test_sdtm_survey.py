@@ -102,12 +102,64 @@ def test_without_dm_nobody_can_be_placed(tmp_path: Path) -> None:
         ("ae.xpt", xport("AE", [event("AE", AESEV="MILD")]), "AETERM or AEDECOD"),
         ("ex.xpt", xport("EX", without([event("EX", EXTRT="X")], "USUBJID")), "USUBJID"),
         ("lbhe.xpt", xport("LB", without(without([lab()], "LBTEST"), "LBTESTCD")), "LBTESTCD or LBTEST"),
+        ("lbhe.xpt", xport("LB", without([lab()], "LBORRES")), "LBORRES or LBSTRESC"),
+        ("ds.xpt", xport("DS", [event("DS", DSTERM="COMPLETED", DSXDECOD="COMPLETED")]), "DSDECOD"),
     ],
 )
 def test_a_column_without_which_rows_say_nothing_is_named(tmp_path: Path, name: str, data: bytes, column: str) -> None:
     wrong = refused(tmp_path, small_study() | {name: data})
     assert wrong.name == name
     assert column in wrong.because
+
+
+def test_dm_is_not_to_be_taken_out_of_the_folder(tmp_path: Path) -> None:
+    wrong = refused(tmp_path, small_study() | {"dm.xpt": xport("DM", without(DM, "SITEID"))})
+    assert "take it out" not in wrong.remedy
+    wrong = refused(tmp_path, small_study() | {"ae.xpt": xport("AE", [event("AE", AESEV="MILD")])})
+    assert "take it out" in wrong.remedy
+
+
+def test_a_file_that_cannot_be_placed_names_what_it_has_instead(tmp_path: Path) -> None:
+    row = event("DS", DSTERM="COMPLETED", DSXDECOD="COMPLETED")
+    assert "DSXDECOD" in refused(tmp_path, small_study() | {"ds.xpt": xport("DS", [row])}).because
+
+
+WHOLE_AE: dict[str, Cell] = {
+    "AETERM": "RASH",
+    "AEDECOD": "Rash",
+    "AEBODSYS": "SKIN",
+    "AESER": "N",
+    "AEACN": "NONE",
+    "AEREL": "POSSIBLE",
+    "AESTDTC": "2014",
+    "AEENDTC": "",
+}
+
+
+def warned(folder: Path, **cells: Cell) -> list[str]:
+    found = look(folder, {"dm.xpt": xport("DM", DM), "ae.xpt": xport("AE", [event("AE", **cells)])})
+    return [said for said in found.warnings if said.startswith("ae.xpt")]
+
+
+def test_columns_under_wrong_names_are_said_with_the_names_that_they_have(tmp_path: Path) -> None:
+    assert warned(tmp_path, **WHOLE_AE) == []
+    renamed = {"AEDECOD": "AEXDEC", "AESTDTC": "AESTART", "AESER": "SERIOUS"}
+    (said,) = warned(tmp_path, **{renamed.get(name, name): cell for name, cell in WHOLE_AE.items()})
+    for old, new in renamed.items():
+        assert f" {old}" in said and new in said
+    assert "AETERM" not in said and "AEENDTC" not in said
+
+
+def test_columns_of_the_standard_that_are_not_read_are_no_strangers_and_others_are(tmp_path: Path) -> None:
+    standard = {"AESPID": "E1", "AELLT": "Rash", "AEDY": 1, "EPOCH": "X", "AESMIE": "N", "AETOXGR": "1", "AELNKID": "L"}
+    assert warned(tmp_path, **WHOLE_AE, **standard) == []
+    (said,) = warned(tmp_path, **WHOLE_AE, **standard, SPONSOR="X", DSTERM="Y")
+    assert "SPONSOR, DSTERM" in said and "AESPID" not in said
+
+
+def test_a_file_without_rows_lacks_nothing(tmp_path: Path) -> None:
+    found = look(tmp_path, {"dm.xpt": xport("DM", DM), "ae.xpt": xport("AE", [], columns=["DOMAIN", "USUBJID"])})
+    assert not [said for said in found.warnings if said.startswith("ae.xpt")]
 
 
 def test_a_row_that_repeats_another_wholly_is_the_same_record_in_whatever_file(tmp_path: Path) -> None:
