@@ -208,8 +208,14 @@ def _one(
     if population is not None and not population.treated:
         yield PopulationNotTreated.found(f"the subject is a {population.label}", (record.index,), *place)
     elif protocol.definition.cohorts and (seat is None or surely_before(when, decided(seat), zone)):
-        shown = (record.index,) if seat is None else (record.index, seat.index)
-        yield GivenUnenrolled.found("no enrolment stood at that time", shown, *place)
+        because, shown = "no enrolment stood at that time", [record.index]
+        gone = [one for one in subject.records.by_event.get("SubjectEnrolled", ()) if one.reversed_at is not None]
+        if seat is not None:
+            shown.append(seat.index)
+        elif gone and gone[-1].reversed_at is not None:
+            because = f"the enrolment at index {gone[-1].index} was reversed at index {gone[-1].reversed_at}"
+            shown += [gone[-1].index, gone[-1].reversed_at]
+        yield GivenUnenrolled.found(because, shown, *place)
     if requires.infusion_authorisation:
         yield from _authorised(subject, record, number, when, zone)
     if requires.identity_check:

@@ -108,7 +108,7 @@ def _cohort(
             escalation.rule_stops(protocol.definition, {course.cohort: course}, course.cohort)
         ),
         "subjects": [_subject(reader, protocol, subject) for subject in subjects],
-        "reviews": [_review(reader, subjects, one, entries) for one in of_cohort(reader.study, planned.id, REVIEW)],
+        "reviews": [_review(asking, planned.id, one, entries) for one in of_cohort(reader.study, planned.id, REVIEW)],
         "holds": holds(reader.study, planned.id, entries),
         "next": next_steps(asking, protocol, planned, subjects),
     }
@@ -148,10 +148,11 @@ def _subject(reader: Reader, protocol: ResolvedProtocol, subject: Subject) -> di
     }
 
 
-def _review(reader: Reader, subjects: Sequence[Subject], review: Record, entries: Entries) -> dict[str, Any]:
+def _review(asking: Asking, cohort: str, review: Record, entries: Entries) -> dict[str, Any]:
     """A review, standing or reversed, with its cut and conclusion, what of its basis has changed, and what came after
-    its cut."""
-    size = cut_size(review)
+    its cut: of everybody who has sat in the cohort since that cut, not only of those who still do."""
+    reader, size = asking.reader, cut_size(review)
+    subjects = [one for one in map(asking.load, reader.roster.since(size, cohort)) if one is not None]
     later = {record.index for one in subjects for record in changes_since(one.records, size, SAFETY)}
     return {
         **entries.of(review),

@@ -76,7 +76,7 @@ class StudyCache:
             roster, upto = self._rosters.get(study_id, (Roster(), 0))
         if upto > size:
             roster, upto = Roster(), 0
-        roster = Roster(dict(roster.seats))
+        roster = Roster(dict(roster.seats), left=dict(roster.left))
         for event in events_of_topics(conn, study_id, topics_of(SEATING), size, start=upto):
             roster.apply(record_of(stored_statement(event), event.idx, event.recorded_at))
         with self._lock:

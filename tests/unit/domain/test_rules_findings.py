@@ -807,6 +807,15 @@ def an_infusion_of_somebody_who_is_not_enrolled(t: Trial) -> Iterator[Point]:
     yield ada, True
 
 
+@case("INFUSION-18")
+def an_infusion_after_the_enrolment_was_reversed(t: Trial) -> Iterator[Point]:
+    ada = t.enrolled()
+    t.reverse(t.subject(ada).records.last("SubjectEnrolled"))
+    yield ada, False
+    t.give(ada, 1, t.unit())
+    yield ada, True
+
+
 @case("INFUSION-19")
 def a_healthy_control_was_treated(t: Trial) -> Iterator[Point]:
     eve = t.candidate(population="healthy-control")
