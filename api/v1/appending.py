@@ -54,6 +54,7 @@ class Appending:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger, self._mailbox = ledger, Mailbox()
+        self._ready: dict[StudyWriter, list[Submission]] = {}
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="prepare")
         self._keepers = ThreadPoolExecutor(1, thread_name_prefix="refusals")
 
@@ -88,21 +89,29 @@ class Appending:
         return _answered(outcome, dry)
 
     async def _one(self, study: str, text: bytes, dry: bool) -> Outcome:
-        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Outcome] = loop.create_future()
+        chunk = [(text, answered)]
         if len(text) <= AT_ONCE_BYTES and self._ledger.is_writing(study):
-            self._queue(study, text, answered, dry)
+            writer, ready = self._prepare(study, chunk, dry, True)
         else:
-            self._workers.submit(self._queue, study, text, answered, dry)
+            writer, ready = await loop.run_in_executor(self._workers, self._prepare, study, chunk, dry, True)
+        if writer is not None:
+            if not self._ready:
+                loop.call_soon(self._submit_ready)
+            self._ready.setdefault(writer, []).extend(ready)
         return await answered
 
-    def _queue(self, study: str, text: bytes, answered: asyncio.Future[Outcome], dry: bool) -> None:
-        """Prepare one statement and queue it; from any thread. One that finds the queue full comes back later."""
-        writer, ready = self._prepare(study, [(text, answered)], dry, True)
-        try:
-            if writer is not None:
-                writer.submit(ready)
-        except Refusal as busy:
-            ready[0].done(busy)
+    def _submit_ready(self) -> None:
+        """Queue what the requests that came in together have prepared: one batch for the writer, not its first
+        statement alone. Those that find the queue full come back later."""
+        ready, self._ready = self._ready, {}
+        for writer, submissions in ready.items():
+            try:
+                writer.submit(submissions)
+            except Refusal as busy:
+                for submission in submissions:
+                    submission.done(busy)
 
     def _prepare(
         self, study: str, chunk: Sequence[tuple[bytes | str, asyncio.Future[Outcome]]], dry: bool, receipt: bool
