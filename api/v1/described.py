@@ -1,4 +1,4 @@
-"""The interface description (OpenAPI 3.1) of the routes that FastAPI does not see: the ways in."""
+"""The interface description (OpenAPI 3.1): what FastAPI does not see of it, the ways in and the one form of errors."""
 
 from __future__ import annotations
 
@@ -21,10 +21,31 @@ _ANSWER = {
         "root": {"type": "string", "description": "base64url of the tree's root."},
     },
 }
-_PROBLEM = {
-    "description": "RFC 9457: rule, because, remedy, indexes, request_id",
-    "content": {"application/problem+json": {"schema": {"type": "object"}}},
+_TEXT = {"type": "string"}
+PROBLEM: dict[str, Any] = {
+    "type": "object",
+    "description": "Why a request was refused or failed (RFC 9457). A rule may add facts of its own.",
+    "required": ["type", "title", "status", "detail", "rule", "because", "remedy", "indexes", "request_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri", "description": "urn:trial-ledger:rule:<rule>, for most."},
+        "title": {**_TEXT, "description": "The rule in one sentence."},
+        "status": {"type": "integer", "description": "The HTTP status."},
+        "detail": {**_TEXT, "description": "The cause, as in `because`."},
+        "rule": {**_TEXT, "description": "The rule's id: CONSENT-3."},
+        "because": {**_TEXT, "description": "What in this request, or in the records, breaks the rule."},
+        "remedy": {**_TEXT, "description": "What to do."},
+        "source": {**_TEXT, "description": "Where the rule comes from; empty where it is the ledger's own."},
+        "indexes": {"type": "array", "items": {"type": "integer"}, "description": "Entries that show the cause."},
+        "request_id": {**_TEXT, "description": "As in X-Request-Id."},
+    },
+    "additionalProperties": True,
 }
+_PROBLEM = {
+    "description": "Refused, or failed: rule, cause and remedy",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+_NEVER_ANSWERED = ("HTTPValidationError", "ValidationError")
+"""What FastAPI describes of itself: a parameter of the wrong form is a problem like every other (REQUEST-1)."""
 _LINES = {
     "schema": {"type": "string"},
     "description": "One JSON string a line; one answer a line, in the same order: an answer or a problem.",
@@ -72,13 +93,21 @@ WAYS_IN: dict[str, dict[str, Any]] = {
 
 
 def describe(app: FastAPI) -> None:
-    """Have the application's description include the ways in."""
+    """Have the application's description include the ways in, and a problem as every other answer."""
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:
         described = generated()
         for path, way_in in WAYS_IN.items():
             described["paths"].setdefault(path, {})["post"] = way_in
+        for operations in described["paths"].values():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+                operation["responses"]["default"] = _PROBLEM
+        schemas = described.setdefault("components", {}).setdefault("schemas", {})
+        for name in _NEVER_ANSWERED:
+            schemas.pop(name, None)
+        schemas["Problem"] = PROBLEM
         return described
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -28,9 +28,12 @@ from ledger.receipts import base64url
 from ledger.store import evidence, statements
 from ledger.store.database import Conn
 from ledger.writer import StudyWriter
-from projections.engine.reading import cut_size
+from projections.engine.reading import cut_size, moment_of
 
 STUDY_ID = re.compile(r"[A-Z0-9-]{3,32}")
+TIMES = frozenset({"as_of", "from", "to"})
+"""Parameters that may be a time, in the addresses that have them."""
+_UNESCAPED_PLUS = re.compile(r"\d:\d\d(\.\d+)? \d\d(:?\d\d)?$")
 WAIT_LIMIT_SECONDS = 10.0
 """How long a read waits for the size it asks for (DESIGN section 7)."""
 POLL_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1)
@@ -66,13 +69,23 @@ class Cut:
 
 
 def known_parameters(request: Request) -> None:
-    """A parameter that a route does not have is refused: ignored, it would seem to have been heeded."""
+    """A parameter that a route does not have is refused: ignored, it would seem to have been heeded. A time that
+    cannot be read is refused under the name that it has in the address."""
     route = request.scope["route"]
     known = {field.alias for field in route.dependant.query_params}
     unknown = [name for name in request.query_params if name not in known]
     if unknown:
         takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
         raise BadRequest(f"{unknown[0][:40]!r} is not a parameter of this address; {takes}")
+    for name in TIMES:
+        given = request.query_params.get(name, "")
+        if _UNESCAPED_PLUS.search(given):
+            because = f"{name}={given[:60]!r} has a space before its offset: in an address `+` is written %2B"
+            raise BadRequest(because)
+    for name in TIMES & known - {"as_of"}:  # by the names that the address has for them
+        given = request.query_params.get(name, "")
+        if given and not given.isdecimal():
+            moment_of(given, name)
 
 
 def study_id(value: str) -> str:
@@ -164,8 +177,9 @@ def log_router(ledger: Ledger) -> APIRouter:
         unknown = [name for name in event if name not in CATALOGUE]
         if unknown:
             raise BadRequest(f"there is no event {unknown[0]!r}")
+        about = _subject_id(subject)
         state = cut(study, as_of, wait_for)
-        rows, _ = ledger.entries(study, after, limit, event, _uuid(subject), state.size)
+        rows, _ = ledger.entries(study, after, limit, event, about, state.size)
         entries = [Entry(row).as_dict() for row in rows]
         if "application/x-ndjson" in request.headers.get("accept", ""):
             lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
@@ -305,6 +319,17 @@ def _tile(ledger: Ledger, connection: Conn, study: str, level: int | str, n: int
         rows = statements.select_events(connection, study, n * WIDTH, n * WIDTH + width, width)
         return bundle_bytes(entry_bytes(row.jwt, row.recorded_at) for row in rows)
     return ledger.receipts(study).tile(connection, level, n, size)[: width * 32]
+
+
+def _subject_id(text: str | None) -> UUID | None:
+    """The log knows subjects by UUID alone: numbers are disclosed content, which may be corrected or redacted."""
+    try:
+        return _uuid(text)
+    except BadRequest as wrong:
+        raise BadRequest(
+            f"{wrong.because}; `subject` is the subject's UUID here, not the number: "
+            "GET /v1/studies/{study}/subjects lists the UUID of each number as `id`"
+        ) from None
 
 
 def _uuid(text: str | None) -> UUID | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Iterator
@@ -178,6 +179,45 @@ def test_every_route_that_reads_a_study_is_in_this_table(server: Server) -> None
 def test_a_parameter_that_cannot_be_meant(server: Server, path: str, status: int) -> None:
     answer = server.http.get(server.path(path))
     problem(answer, status, answer.json().get("rule", ""))
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/audit-trail?from=zz", "from='zz'"),
+        ("/audit-trail?to=2026-13-01", "to='2026-13-01'"),
+        ("/audit-trail?from=2026-01-01T00:00:00%2B08:00&to=2026-01-01T00:00:00", "no offset"),
+        ("/events?subject=SYN-011", "/subjects"),
+        ("/events?as_of=2021-01-01T00:00:00+08:00", "%2B"),
+        ("/subjects?as_of=2021-01-01T00:00:00.5+0800", "%2B"),
+        ("/audit-trail?from=2021-01-01T00:00:00+08", "%2B"),
+    ],
+)
+def test_what_was_written_wrongly_is_named_as_it_stands_in_the_address(server: Server, path: str, words: str) -> None:
+    answer = server.http.get(server.path(path))
+    assert words in problem(answer, 400, answer.json()["rule"])["because"]
+
+
+@pytest.mark.parametrize("stamp", ["2999-01-01T00:00:00%2B08:00", "2999-01-01T00:00:00Z", "2999-01-01"])
+def test_a_time_that_is_written_rightly_is_read(server: Server, stamp: str) -> None:
+    for path in (f"/events?as_of={stamp}", f"/audit-trail?from=2020-01-01&to={stamp}", f"/subjects?as_of={stamp}"):
+        assert server.http.get(server.path(path)).status_code == 200, path
+
+
+def test_every_operation_describes_its_problems_as_they_are_answered(server: Server) -> None:
+    described = server.http.get("/openapi.json").json()
+    schemas = described["components"]["schemas"]
+    answer = server.http.get(server.path("/events?after=abc"))
+    read = problem(answer, 400, "REQUEST-1")
+    assert set(schemas["Problem"]["required"]) == MEMBERS
+    assert read.keys() <= schemas["Problem"]["properties"].keys()
+    assert "HTTPValidationError" not in json.dumps(described)
+    operations = [one for methods in described["paths"].values() for one in methods.values()]
+    assert len(operations) > 20
+    for operation in operations:
+        assert "422" not in operation["responses"], operation["summary"]
+        content = operation["responses"]["default"]["content"]
+        assert content == {answer.headers["Content-Type"]: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
 @pytest.mark.parametrize(

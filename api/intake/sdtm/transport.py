@@ -44,8 +44,8 @@ _LIBRARY_BYTES = 3 * RECORD
 _NUMERIC, _TEXT = 1, 2
 
 _AGAIN = (
-    "Ask for the file again, as a SAS transport file (XPORT version 5 or 8), or, unless DM is in it, take it out of the "
-    "folder"
+    "Ask for the file again, as a SAS transport file (XPORT version 5 or 8), or, unless DM is in it, take it out of "
+    "the folder"
 )
 
 
