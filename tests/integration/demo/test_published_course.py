@@ -171,3 +171,30 @@ def test_every_subject_is_marked_as_synthetic_by_its_number(played: Played) -> N
     subjects = played.client.get("subjects", limit=1_000)["subjects"]
     assert len(subjects) == 28
     assert all(subject["number"].startswith("SYN-") for subject in subjects)
+
+
+def test_nothing_is_due_of_who_completed_or_left(played: Played) -> None:
+    people = played.client.get("subjects", limit=1_000)["subjects"]
+    over = [one for one in people if one["status"] in ("completed", "withdrawn", "died")]
+    assert over
+    for one in over:
+        occasions = {found["key"]: found for found in played.client.get(f"subjects/{one['id']}")["schedule"]}
+        assert occasions["SCR"]["actual"], "the decision on eligibility concludes the screening"
+        assert not {"due", "upcoming", "not planned yet"} & {found["standing"] for found in occasions.values()}
+
+
+def test_nobody_who_is_enrolled_is_shown_as_not_permitted_by_what_came_later(played: Played) -> None:
+    people = played.client.get("subjects", limit=1_000)["subjects"]
+    enrolled = [played.client.get(f"subjects/{one['id']}") for one in people if one["enrolled"] is not None]
+    shown = [one["eligibility"] for one in enrolled]
+    assert len(shown) == 18
+    assert {one["now"] for one in shown} == {None}
+    assert all(one["judged"].startswith("as at the eligibility decision") for one in shown)
+    assert [one["failing"] for one in shown if not one["permits"]] == []
+
+
+def test_the_reviews_of_a_cohort_that_has_passed_are_not_asked_for_again(played: Played) -> None:
+    cohorts = {one["id"]: one for one in played.client.get("cohorts")["cohorts"]}
+    offered = {name: {step["step"] for step in one["next"]} for name, one in cohorts.items()}
+    assert all("review: escalate" not in steps for steps in offered.values())
+    assert "review: complete" not in offered["C"], "its review has concluded"
