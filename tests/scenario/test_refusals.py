@@ -862,6 +862,14 @@ def a_fact_before_genesis(t: Simulator) -> Iterator[Attempt]:
     yield opening(t)
 
 
+@case("GENESIS-7", GENESIS_CASES)
+def a_fact_sent_to_where_studies_are_opened(t: Simulator) -> Iterator[Attempt]:
+    told = opening(t)()
+    text = t.sign(t.staff().coordinator, "SubjectScreened", t.subject("1"), number="1")
+    yield lambda: t._told(text, t.door.open_study(text))
+    yield lambda: t._told(told.text, t.door.open_study(told.text))
+
+
 @case("SIGNATURE-0", GENESIS_CASES)
 def a_genesis_with_the_signature_of_another(t: Simulator) -> Iterator[Attempt]:
     mine, other = (
