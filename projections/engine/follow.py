@@ -41,7 +41,7 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
-NICENESS = 10
+NICENESS = 5
 """What is followed can wait a moment; what is being appended is waited for."""
 
 
