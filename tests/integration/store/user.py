@@ -8,6 +8,7 @@ server does not answer, and prints each size that was acknowledged.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.integration.store.events import STUDY, event, head_after
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background has it ignored
     server = EmbeddedPostgres(Path(sys.argv[1]))
     urls = server.start()
     print(json.dumps({"pid": server.pid, "app": urls.app}), flush=True)
