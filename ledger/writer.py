@@ -455,8 +455,9 @@ class StudyWriter:
 
     def _decide_all(self, connection: Conn, begun: AppendStart, batch: list[Submission], out: _Batch) -> None:
         state = self._caught_up(connection, begun.head)
-        now = self._clock()
-        self._check_clock(state, now, begun.database_time)
+        clock = self._clock()
+        self._check_clock(state, clock, begun.database_time)
+        now = stamp(clock)
         out.known = {jti: (known.idx, known.jwt_sha256) for jti, known in begun.known.items()}
         until = time.monotonic() + DECIDE_SECONDS
         for place, submission in enumerate(batch):
@@ -496,7 +497,7 @@ class StudyWriter:
         if last and datetime.fromisoformat(last) > now + CLOCK_SKEW:
             raise ClockAlarm(f"the clock says {stamp(now)}, the last entry {last}")
 
-    def _one(self, connection: Conn, state: _State, submission: Submission, now: datetime, out: _Batch) -> Answer:
+    def _one(self, connection: Conn, state: _State, submission: Submission, now: str, out: _Batch) -> Answer:
         statement = submission.statement
         known = out.known.get(statement.jti)
         if known is not None:
@@ -523,7 +524,7 @@ class StudyWriter:
             because += f"{seen['size']}, where this log " + (f"has {own}" if own else "has signed nothing yet")
             out.differing.append(SeenDiffers(because))
 
-    def _recorded_at(self, state: _State, statement: Statement, now: datetime) -> str:
+    def _recorded_at(self, state: _State, statement: Statement, now: str) -> str:
         """The later of the clock and the previous entry's time; a simulated study's clock is the statement's."""
         claims = statement.claims
         study = state.study
@@ -531,7 +532,7 @@ class StudyWriter:
         if clock == "simulated":
             own = "" if claims["iss"] == "ledger" else stamp(datetime.fromtimestamp(claims["iat"], UTC))
             return max(own, state.last_recorded_at)
-        return max(stamp(now), state.last_recorded_at)
+        return max(now, state.last_recorded_at)
 
     def _decided(
         self, connection: Conn, state: _State, submission: Submission, recorded_at: str
@@ -771,7 +772,9 @@ class StudyWriter:
 
     def _found(self, connection: Conn, answer: Answer) -> Answer:
         """The answer with its row; a repeat's was recorded earlier, perhaps by another process."""
-        row = answer.row or statements.find_event(connection, self.study, answer.jti)
+        if answer.row is not None:
+            return answer
+        row = statements.find_event(connection, self.study, answer.jti)
         assert row is not None
         return replace(answer, row=row, leaf_hash=row.leaf_hash, recorded_at=row.recorded_at)
 

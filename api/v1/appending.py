@@ -72,7 +72,7 @@ class Appending:
     async def events(self, request: Request) -> Response:
         """POST /v1/studies/{study}/events."""
         study = request.path_params["study"]
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = _header(request, b"content-type").partition(";")[0].strip().lower()
         dry = _dry(request)
         if kind == "application/x-ndjson":
             await asyncio.get_running_loop().run_in_executor(None, self._ledger.writer, study)
@@ -199,7 +199,7 @@ class Appending:
 
     @staticmethod
     async def _body(request: Request) -> bytes:
-        declared = request.headers.get("content-length", "")
+        declared = _header(request, b"content-length")
         if declared.isdecimal() and int(declared) > STATEMENT_LIMIT:
             raise TooLarge(f"{declared} bytes; one statement has at most {STATEMENT_LIMIT}")
         parts, size = [], 0
@@ -235,7 +235,12 @@ async def _split(request: Request) -> AsyncIterator[list[bytes]]:
 
 def _dry(request: Request) -> bool:
     """Whether the statement is only to be tried (`Prefer: validate-only`)."""
-    return "validate-only" in request.headers.get("prefer", "").lower()
+    return "validate-only" in _header(request, b"prefer").lower()
+
+
+def _header(request: Request, name: bytes) -> str:
+    """A header's value; empty when there is none."""
+    return next((value.decode("latin-1") for key, value in request.scope["headers"] if key == name), "")
 
 
 def _statement_of(line: bytes) -> str:
