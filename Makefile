@@ -46,6 +46,7 @@ soak: .venv/dev.stamp
 .venv/runtime.stamp: .venv/bin/python deploy/requirements.lock pyproject.toml
 	$(BIN)/pip install --disable-pip-version-check --require-hashes -r deploy/requirements.lock
 	$(BIN)/pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q ledger projections api
 	@touch $@
 
 .venv/dev.stamp: .venv/runtime.stamp deploy/requirements-dev.lock
