@@ -454,9 +454,10 @@ class StudyWriter:
         state.frontier = frontier
 
     def _decide_all(self, connection: Conn, begun: AppendStart, batch: list[Submission], out: _Batch) -> None:
+        drift = datetime.now(UTC) - begun.database_time  # before catching up, which may take long
         state = self._caught_up(connection, begun.head)
         clock = self._clock()
-        self._check_clock(state, clock, begun.database_time)
+        self._check_clock(state, clock, drift)
         now = stamp(clock)
         out.known = {jti: (known.idx, known.jwt_sha256) for jti, known in begun.known.items()}
         until = time.monotonic() + DECIDE_SECONDS
@@ -487,12 +488,11 @@ class StudyWriter:
         if alarm is not None and alarm.stops:
             raise LogInDoubt(alarm)
 
-    def _check_clock(self, state: _State, now: datetime, database_time: datetime) -> None:
+    def _check_clock(self, state: _State, now: datetime, drift: timedelta) -> None:
         if state.study is not None and state.study.genesis.body["clock"] == "simulated":
             return
-        system = datetime.now(UTC)
-        if abs(system - database_time) > CLOCK_SKEW:
-            raise ClockAlarm(f"this machine's clock says {stamp(system)}, the database's {stamp(database_time)}")
+        if abs(drift) > CLOCK_SKEW:
+            raise ClockAlarm(f"this machine's clock differs from the database's by {drift.total_seconds():.1f} s")
         last = state.last_recorded_at
         if last and datetime.fromisoformat(last) > now + CLOCK_SKEW:
             raise ClockAlarm(f"the clock says {stamp(now)}, the last entry {last}")

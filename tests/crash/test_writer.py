@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -69,6 +70,21 @@ def test_a_machine_whose_clock_is_off_the_database_s_records_nothing(
     assert "the database's" in problem["because"]
     drift[0] = timedelta(seconds=-1)
     trial.screen(trial.subject("1"))
+
+
+def test_catching_up_for_long_is_not_taken_for_a_clock_that_is_off(
+    trial: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first statement after a start loads what was recorded, in seconds where that is much."""
+    monkeypatch.setattr(writer_module, "CLOCK_SKEW", timedelta(seconds=0.5))
+    caught_up = writer_module.StudyWriter._caught_up
+
+    def slowly(*given: Any) -> Any:
+        time.sleep(0.7)
+        return caught_up(*given)
+
+    monkeypatch.setattr(writer_module.StudyWriter, "_caught_up", slowly)
+    assert not trial.screen(trial.subject("1")).answer.repeat
 
 
 def test_a_clock_that_is_a_second_behind_is_forgiven_and_time_stands_still(trial: Simulator) -> None:
