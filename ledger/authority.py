@@ -105,6 +105,7 @@ class Authority:
     grants: dict[str, Grant] = field(default_factory=dict)
     held: dict[str, list[Grant]] = field(default_factory=dict)
     log_keys: list[str] = field(default_factory=list)
+    log_keys_since: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
     roles: frozenset[str] = frozenset()
     registrars_required: int = 1
     ceremony: str = "unavailable"
@@ -116,6 +117,10 @@ class Authority:
     def key(self, kid: str) -> Key | None:
         """The enrolled key of this thumbprint, revoked or not."""
         return self.keys.get(kid)
+
+    def log_keys_at(self, size: int) -> tuple[str, ...]:
+        """The vkeys that sign the checkpoint of `size` entries: those in force once the entries below it are folded."""
+        return next((keys for since, keys in reversed(self.log_keys_since) if since < size), ())
 
     def check(self, claims: Mapping[str, Any], kid: str, recorded_at: str) -> Denial | None:
         """Whether a statement's key, actor, role and site are good just below its own index; None if so."""
@@ -328,7 +333,7 @@ class Authority:
 
     def _genesis(self, claims: Mapping[str, Any], body: Mapping[str, Any], index: int) -> None:
         self.origin = body["origin"]
-        self.log_keys = list(body["log_keys"])
+        self._log_keys(body["log_keys"], index)
         self.roles = frozenset(body["roles"])
         self.registrars_required = body.get("registrars_required", 1)
         self.ceremony = body["ceremony"]
@@ -382,7 +387,11 @@ class Authority:
             grant.ended = index
 
     def _rotate(self, claims: Mapping[str, Any], body: Mapping[str, Any], index: int) -> None:
-        self.log_keys = list(body["log_keys"])
+        self._log_keys(body["log_keys"], index)
+
+    def _log_keys(self, keys: list[str], index: int) -> None:
+        self.log_keys = list(keys)
+        self.log_keys_since.append((index, tuple(keys)))
 
     def _ceremony(self, claims: Mapping[str, Any], body: Mapping[str, Any], index: int) -> None:
         self.ceremony = "required"

@@ -113,6 +113,15 @@ def select_cosignatures(conn: Conn, study: str, size: int) -> dict[str, str]:
     return dict(conn.execute(SQL["select_cosignatures"], values).fetchall())
 
 
+def full_note(conn: Conn, study: str, checkpoint: CheckpointRow) -> str:
+    """A checkpoint's note with every signature line known of it: the log's own and the witnesses', in order of name.
+
+    `witness` in the table is `<key name>+<key id in hex>`; `line` is a signature line without its line feed.
+    """
+    lines = select_cosignatures(conn, study, checkpoint.size).values()
+    return checkpoint.note + "".join(f"{line}\n" for line in lines)
+
+
 def insert_refusal(
     conn: Conn,
     *,
