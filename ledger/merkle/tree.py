@@ -226,11 +226,11 @@ def verify_consistency(size1: int, size2: int, proof: Sequence[bytes], root1: by
     """
     if not 0 < size1 <= size2 <= SIZE_LIMIT:
         raise NotProven(f"{size1} to {size2} leaves is no growth that can be proven")
-    _check_hashes(root1, root2, *proof)
-    if size1 == size2:
+    if size1 == size2:  # nothing is hashed, so nothing is asked of the roots but to be the same
         if proof or root1 != root2:
             raise NotProven(f"two trees of {size1} leaves have different roots, or a proof where none belongs")
         return
+    _check_hashes(root1, root2, *proof)
     # An older tree that is itself one complete subtree is left out of the proof: the verifier has its root.
     path = [root1, *proof] if size1.bit_count() == 1 else list(proof)
     if not path:

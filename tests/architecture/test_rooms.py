@@ -134,3 +134,17 @@ def test_the_tests_environment_does_not_leak_settings() -> None:
     """A developer's own TRIAL_LEDGER_* would change what is tested."""
     own = {name for name in os.environ if name.startswith("TRIAL_LEDGER_")}
     assert {name for name in own if not name.startswith("TRIAL_LEDGER_TEST_")} == set()
+
+
+def test_the_independent_reader_shares_no_code_with_the_ledger() -> None:
+    """Its agreement with the ledger is worth something only because nothing of the ledger is in it."""
+    for path in (ROOT / "tests/scenario/offline").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            for name in filter(None, names):
+                own = name.startswith("tests.scenario.offline")
+                assert own or name.partition(".")[0] in {*sys.stdlib_module_names, "cryptography"}, (path.name, name)
+    loaded = "import sys, tests.scenario.offline; print({name.partition('.')[0] for name in sys.modules})"
+    ended = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not ast.literal_eval(ended.stdout) & {*ROOMS, "psycopg"}
