@@ -19,6 +19,7 @@ from uuid import UUID
 from eventsourcing.application import Application
 from eventsourcing.persistence import IntegrityError
 
+from ledger.cosigning import LogCosigner
 from ledger.domain.aggregate import study_aggregate_id
 from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.genesis import GenesisTerms, GenesisUnsound, NoGenesis, NotOpened, decide_genesis
@@ -231,8 +232,7 @@ class Ledger:
             writer = self._writers.get(study)
             if writer is None:
                 origin = self.origin(study)
-                key = self.log_signers(study).ed25519
-                signer = LogSigner(self.home.signer_state(study), study, origin, key, self._clock)
+                signer = self._signer(study)
                 writer = StudyWriter(
                     study,
                     origin,
@@ -254,19 +254,31 @@ class Ledger:
 
     def check_log(self, study: str) -> SignerAlarm | None:
         """Have the signer compare the log with its own state; None when they agree."""
-        signer = LogSigner(
-            self.home.signer_state(study),
-            study,
-            self.origin(study),
-            self.log_signers(study).ed25519,
-            self._clock,
-        )
         try:
             with self._signing.connection() as connection:
-                signer.advance(connection)
+                self._signer(study).advance(connection)
         except SignerAlarm as alarm:
             return alarm
         return None
+
+    def _signer(self, study: str) -> LogSigner:
+        origin, keys = self.origin(study), self.log_signers(study)
+        return LogSigner(self.home.signer_state(study), study, origin, keys, self._clock)
+
+    def cosign_for_export(self, study: str, size: int) -> CheckpointRow:
+        """See to it that a released checkpoint carries the log's ML-DSA-44 line, and return it; `evidence.full_note`
+        then gives it with every line. For whatever hands a checkpoint out as evidence, before it does.
+
+        Raises EntryNotFound when no checkpoint has exactly this size, EvidenceConflict when it is not this log's.
+        """
+        keys = self.log_signers(study)
+        cosigner = LogCosigner(study, self.origin(study), lambda connection, size: keys, self._clock)
+        with self._writing.connection() as connection:
+            row = evidence.checkpoint_at(connection, study, size)
+            if row is None:
+                raise EntryNotFound(f"{study} has no checkpoint of size {size}")
+            cosigner.ensure(connection, row)
+        return row
 
     def receipts(self, study: str) -> Receipts:
         """Proofs of a study's log."""

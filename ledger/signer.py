@@ -18,6 +18,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
 import time
 from base64 import b64decode, b64encode
@@ -27,7 +28,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ledger.merkle.checkpoint import Checkpoint, NoteSigner
+from ledger.cosigning import COSIGN_SECONDS, LogCosigner
+from ledger.merkle.checkpoint import Checkpoint
+from ledger.merkle.log_keys import LogKeys
 from ledger.merkle.tiles import HashTiles
 from ledger.merkle.tree import Frontier, Growth, entry_leaf_hash
 from ledger.store import evidence, statements
@@ -89,8 +92,11 @@ class _State:
 class LogSigner:
     """The signer of one study's log. Not for several threads at once; several processes take turns."""
 
-    def __init__(self, path: Path, study: str, origin: str, key: NoteSigner, clock: Callable[[], datetime]) -> None:
-        self._path, self._study, self._origin, self._key, self._clock = path, study, origin, key, clock
+    def __init__(self, path: Path, study: str, origin: str, keys: LogKeys, clock: Callable[[], datetime]) -> None:
+        self._path, self._study, self._origin, self._key, self._clock = path, study, origin, keys.ed25519, clock
+        self._cosigner = LogCosigner(study, origin, lambda connection, size: keys, clock)
+        self._released: CheckpointRow | None = None
+        self._cosigned, self._cosigned_at = 0, -COSIGN_SECONDS
         self._patience = LOCK_SECONDS
         self._known: tuple[bytes, _State] | None = None
         """The file's bytes as this process saw them last, and what they say: another process may have written since."""
@@ -123,7 +129,21 @@ class LogSigner:
                 released = state.size
             if tree.size > released:
                 self._release(connection, released, tree.size, tree.root, tree.checkpoint)
+            self._released = CheckpointRow(tree.size, tree.root, tree.checkpoint, self._clock())
             return tree
+
+    @property
+    def cosigning_due(self) -> float:
+        """When (time.monotonic) the newest checkpoint is to get the ML-DSA-44 line; infinity when it has been asked."""
+        if self._released is None or self._released.size == self._cosigned:
+            return math.inf
+        return self._cosigned_at + COSIGN_SECONDS
+
+    def cosign(self, connection: Conn) -> None:
+        """Give the newest checkpoint that was released here the ML-DSA-44 line; raises the store's errors."""
+        if self._released is not None:
+            self._cosigned, self._cosigned_at = self._released.size, time.monotonic()
+            self._cosigner.ensure(connection, self._released)
 
     def _agree(self, state: _State, newest: CheckpointRow, tree: SignedTree) -> None:
         """The newest checkpoint in the database is the one that this signer gives at its size: a state restored

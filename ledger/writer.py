@@ -717,6 +717,18 @@ class StudyWriter:
                     self._looked = True
                     self._sign_wake.notify_all()
             due = time.monotonic() + (SIGN_LOOK_SECONDS if done else SIGN_AGAIN_SECONDS)
+            due = min(due, self._cosign() if done else due)
+
+    def _cosign(self) -> float:
+        """Have the newest checkpoint signed with the log's second key too, when its time has come: the answers are out
+        by then. Returns when to come again."""
+        if self._signer.cosigning_due <= time.monotonic():
+            try:
+                with self._signing.connection() as connection:
+                    self._signer.cosign(connection)
+            except StoreError as error:  # an export insists; this is only for the others
+                log.warning("cosigning-failed", study=self.study, because=str(error))
+        return self._signer.cosigning_due
 
     @property
     def _ended(self) -> bool:
