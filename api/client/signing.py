@@ -1,7 +1,8 @@
 """An actor with a key and a role, who makes signed statements from plain field values.
 
 Which field stands in the clear and which is disclosed is the catalogue's business; a decision gets its
-`meaning`, `cut` and `exp`; ids, times and salts come from outside, so that a simulation can be repeated.
+`meaning`, `cut` and `exp`, and whatever has a meaning gets the signer's printed name and the time; ids, times and
+salts come from outside, so that a simulation can be repeated.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from ledger.domain.catalogue import CATALOGUE
@@ -35,7 +37,8 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Somebody who signs in one role: `id` and `role` as enrolled, `site` where the actor usually works."""
+    """Somebody who signs in one role: `id`, `role` and printed `name` as enrolled (without one the id stands for it),
+    `site` where the actor usually works, `zone` in which the time of an electronic signature is written."""
 
     id: str
     role: str
@@ -45,6 +48,8 @@ class Actor:
     now: Callable[[], int] = lambda: int(time.time())
     new_id: Callable[[], str] = lambda: str(uuid.uuid4())
     salts: Callable[[], str] = new_salt
+    name: str | None = None
+    zone: tzinfo = UTC
 
     def acting_as(self, role: str, site: str | None = None) -> Actor:
         """The same person in another role or at another site."""
@@ -64,7 +69,8 @@ class Actor:
         """A statement's text. `about` is the claim `sub`; `fields` are split as the catalogue says.
 
         `claims` are further claims (`jti`, `corrects`, `voids`, `mode`, ...). A site is stated for subjects and
-        sites; None fields are left out. A decision with a cut is signed with `meaning`, by default approval.
+        sites; None fields are left out. A decision with a cut is signed with `meaning`, by default approval. What has
+        a meaning says `printed_name` and `signed_at`; a None given for one of them leaves it out.
         """
         model = CATALOGUE[event]
         given = {name: value for name, value in (fields or {}).items() if value is not None}
@@ -92,8 +98,16 @@ class Actor:
         elif meaning is not None:
             payload["meaning"] = meaning
         payload |= claims
+        if "meaning" in payload and isinstance(payload["iat"], int):
+            given = {**self._manifestation(payload["iat"]), **given}
+            given = {name: value for name, value in given.items() if (fields or {}).get(name, value) is not None}
         content = {name: value for name, value in given.items() if name not in body}
         return make(self.key, payload, content, self.salts)
+
+    def _manifestation(self, iat: int) -> dict[str, str]:
+        """Who signs and when, in words (21 CFR 11.50)."""
+        moment = datetime.fromtimestamp(iat, UTC).astimezone(self.zone)
+        return {"printed_name": self.name or self.id, "signed_at": moment.isoformat(timespec="seconds")}
 
     def enrol_key(self, actor: str, key: Signer, jwk: Mapping[str, str]) -> str:
         """KeyEnrolled for somebody's key, with the proof that its holder makes (both at hand here)."""

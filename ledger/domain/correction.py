@@ -27,6 +27,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic import Field as ModelField
 
 from ledger.domain.context import Context
+from ledger.domain.manifestation import FIELDS as MANIFESTATION
 from ledger.domain.model import (
     CLEAR,
     Act,
@@ -390,7 +391,7 @@ def field_has_that_form(ctx: Context) -> None:
             raise NotYours(f"{name!r} is corrected to a site's id", (target.index,))
         return
     model = CATALOGUE[target.event]
-    if name not in model.disclosed_fields():
+    if name not in model.disclosed_fields() or name in MANIFESTATION:
         raise NotYours(f"{target.event} has no field {name!r} to correct", (target.index,))
     if value is None and not model.model_fields[name].is_required():
         return

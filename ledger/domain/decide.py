@@ -21,6 +21,7 @@ Facts meet 1 to 4 and 6 alone: a fact that breaks the protocol has still happene
  SIGNATURE-3      the meaning is one that genesis lists
  SIGNATURE-4      where ceremonies are required, the signature names one
  SIGNATURE-5      only decisions and electronic signatures state a cut and an end
+ SIGNATURE-7      an electronic signature states the signer's printed name and the time (`manifestation.py`)
  CUT-1            the cut is a state that this log has had
  TRANSCRIPTION-1  a decision is transcribed inside a declared period, by the roles named
  VERSION-1        the count of events that the signer had seen, where stated, is the count
@@ -54,6 +55,7 @@ from ledger.domain import (
 from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.context import Context
 from ledger.domain.correction import RecordsLocked
+from ledger.domain.manifestation import check_manifestation
 from ledger.domain.model import EventModel
 from ledger.domain.record import Record
 from ledger.domain.refusals import MAX_SHOWN, Refusal
@@ -277,6 +279,7 @@ def _signature(ctx: Context, record: Record, model: type[EventModel]) -> None:
         raise SignatureIncomplete("`exp` lies before `iat` or more than 24 hours after it")
     if record.meaning is not None:
         _meaning(ctx, record)
+    check_manifestation(ctx.study, record)
     if record.cut is not None:
         _cut(ctx, record)
     if record.event == "DataCutTaken" and ctx.root_at(record.body["size"]) is None:

@@ -15,6 +15,7 @@ from ledger.domain.model import (
     FullDate,
     Governance,
     Label,
+    PrintedName,
     Reason,
 )
 from ledger.domain.roles import PRINCIPAL_INVESTIGATOR, REGISTRAR
@@ -32,7 +33,7 @@ class ActorEnrolled(Governance):
 
     actor_kind: Literal["person", "system"]
     organisation: Label | None = None
-    name: Annotated[Label | None, DISCLOSED] = None
+    name: Annotated[PrintedName | None, DISCLOSED] = None
 
 
 class IdentityVerified(Governance):

@@ -28,9 +28,10 @@ from ledger.signing.keys import PublicKey
 from ledger.signing.statement import Statement, verify
 
 _FOREIGN = frozenset(
-    {"site", "cut", "exp", "expected_version", "corrects", "voids", "answers", "reverses", "countersigns"}
+    {"site", "cut", "exp", "meaning", "ceremony", "expected_version"}
+    | {"corrects", "voids", "answers", "reverses", "countersigns"}
 )
-"""Claims that say something about what came before, where nothing did; and what only decisions have."""
+"""Claims that say something about what came before, where nothing did; and what only electronic signatures have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def _terms(statement: Statement, body: Mapping[str, Any], terms: GenesisTerms) -
         raise GenesisTermsDiffer(f"{', '.join(wrong)}: not as this server states them")
     if statement.role != "registrar" or not _FOREIGN.isdisjoint(statement.claims):
         raise WrongForm(
-            "genesis is signed in the role registrar, and names no site, no cut, no end and no earlier record"
+            "genesis is signed in the role registrar, and names no site, no cut, no end, no meaning, no earlier record"
         )
 
 

@@ -11,7 +11,8 @@ Models check the *form* of an event and nothing else: a fact that breaks the pro
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
+import unicodedata
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -72,6 +73,32 @@ def _plausible(year: int) -> None:
         raise ValueError(f"is of the year {year}; times lie between {EARLIEST_YEAR} and {LATEST_YEAR}")
 
 
+_SIGNED = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})", re.ASCII)
+_WIDEST_OFFSET = timedelta(hours=14)  # of any zone on earth
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that change the direction of what stands around them: one name could be made to look like another."""
+
+
+def _signing_time(value: str) -> str:
+    """A moment with seconds and offset: YYYY-MM-DDThh:mm:ss[.f](Z or +hh:mm)."""
+    if not _SIGNED.fullmatch(value):
+        raise ValueError("is not a time with offset: YYYY-MM-DDThh:mm:ss and Z or +hh:mm")
+    moment = datetime.fromisoformat(value)
+    _plausible(moment.year)
+    if abs(moment.utcoffset() or timedelta()) > _WIDEST_OFFSET:
+        raise ValueError("has an offset of more than 14 hours")
+    return value
+
+
+def _name_in_print(value: str) -> str:
+    """A name on one line, without characters that do not print or that turn the direction of writing."""
+    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") or letter in _TURNING for letter in value):
+        raise ValueError("has a character that does not print or turns the direction of writing")
+    if value != value.strip():
+        raise ValueError("begins or ends with a space")
+    return value
+
+
 def _said(value: str) -> str:
     if not value.strip():
         raise ValueError("is blank: say it in words")
@@ -86,6 +113,12 @@ Reason = Text
 """Why: never blank, never pre-filled (ICH E6(R3) 4.2.2; 21 CFR 11.10(e))."""
 PartialTime = Annotated[str, AfterValidator(_partial_time)]
 """A time as far as it is known, ISO 8601, offset where the source has one."""
+SigningTime = Annotated[str, AfterValidator(_signing_time)]
+"""When somebody signed, by the signer's clock and in the signer's zone: ISO 8601 with seconds and offset."""
+PrintedName = Annotated[
+    str, StringConstraints(max_length=MAX_CODE), AfterValidator(_said), AfterValidator(_name_in_print)
+]
+"""A person's name as it is printed, on one line."""
 FullDate = Annotated[str, AfterValidator(_full_date)]
 """A calendar date, YYYY-MM-DD."""
 Decimal = Annotated[str, StringConstraints(pattern=r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?$")]
@@ -219,7 +252,14 @@ def _is_clear(cls: type[EventModel], metadata: list[Any]) -> bool:
     return cls.kind in ("governance", "system")
 
 
-class Governance(EventModel):
+class Signable(EventModel):
+    """What may be signed electronically: it says by whom and when beside its `meaning` (SIGNATURE-7)."""
+
+    printed_name: Annotated[PrintedName | None, DISCLOSED] = None
+    signed_at: Annotated[SigningTime | None, DISCLOSED] = None
+
+
+class Governance(Signable):
     """Who, what, where and by which rules; reversed only by a later event, never corrected."""
 
     kind: ClassVar[Kind] = "governance"
@@ -233,7 +273,7 @@ class SystemEvent(EventModel):
     recorders: ClassVar[frozenset[str]] = frozenset({"system"})
 
 
-class Fact(EventModel):
+class Fact(Signable):
     """Something that happened, recorded even when it breaks the protocol."""
 
     kind: ClassVar[Kind] = "fact"
@@ -268,7 +308,7 @@ class Fact(EventModel):
         return self
 
 
-class Decision(EventModel):
+class Decision(Signable):
     """An electronic signature with `meaning`, `cut` and `exp`; refused where a precondition is missing."""
 
     kind: ClassVar[Kind] = "decision"
@@ -278,7 +318,7 @@ class Decision(EventModel):
     comment: Text | None = None
 
 
-class Act(EventModel):
+class Act(Signable):
     """An act on earlier records: correction, void, query, signature, redaction."""
 
     kind: ClassVar[Kind] = "act"

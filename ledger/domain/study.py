@@ -38,6 +38,7 @@ from ledger.domain.model import (
     Governance,
     Label,
     Part,
+    PrintedName,
     Reason,
     StudyId,
     Text,
@@ -108,7 +109,7 @@ class StudyOpened(Governance):
     clock: Literal["real", "simulated"]
     synthetic: bool
     title: Annotated[Text | None, DISCLOSED] = None
-    registrar_names: Annotated[dict[str, Label] | None, DISCLOSED] = None
+    registrar_names: Annotated[dict[str, PrintedName] | None, DISCLOSED] = None
 
 
 class StudyHeld(Governance):

@@ -77,12 +77,14 @@ def gather(origin: str, registrar: SigningKey, sites: tuple[str, ...], now: Call
         return SigningKey.generate("ES256" if made % 3 == 0 else "Ed25519")
 
     def staff(site: str) -> Staff:
-        people = {part: Actor(f"{part}-{site}", role, key(), origin, site, now) for part, role in ROLES_OF_SITE.items()}
-        return Staff(**people)
+        return Staff(**{part: actor(f"{part}-{site}", role, key(), site) for part, role in ROLES_OF_SITE.items()})
 
-    people = {part: Actor(part, role, key(), origin, None, now) for part, role in ROLES_OF_STUDY.items()}
+    def actor(id: str, role: str, key: SigningKey, site: str | None = None) -> Actor:
+        return Actor(id, role, key, origin, site, now, name=f"Invented {id}")
+
+    people = {part: actor(part, role, key()) for part, role in ROLES_OF_STUDY.items()}
     return Cast(
-        registrar=Actor("registrar", "registrar", registrar, origin, None, now),
+        registrar=actor("registrar", "registrar", registrar),
         sites={site: staff(site) for site in sites},
         **people,
     )
@@ -130,7 +132,7 @@ def enrolment(cast: Cast) -> Iterator[str]:
 
 
 def _enrolled(registrar: Actor, person: Actor, kind: str = "person") -> Iterator[str]:
-    yield registrar.sign("ActorEnrolled", f"actor/{person.id}", {"actor_kind": kind, "name": f"Invented {person.id}"})
+    yield registrar.sign("ActorEnrolled", f"actor/{person.id}", {"actor_kind": kind, "name": person.name})
     key = key_of(person)
     yield registrar.enrol_key(person.id, key, key.public_jwk)
 

@@ -449,3 +449,13 @@ def test_an_attribution_is_disputed_and_the_record_says_so(trial: Simulator, ada
     act = trial.record(trial.staff().coordinator, "AttributionDisputed", ada, **fields)
     assert record_of(trial, told).disputed == [act.index]
     assert ledger_of(trial).entry(trial.plan.study, act.index).statement.event == "AttributionDisputed"
+
+
+def test_the_name_and_the_time_of_a_signature_are_not_corrected(trial: Simulator) -> None:
+    ada = trial.subject("1")
+    pi = trial.staff().pi
+    told = trial.record(pi, "AdverseEventReported", ada, term="rash", meaning="authorship")
+    for name, value in (("printed_name", "Invented Somebody"), ("signed_at", "2026-03-02T08:00:00+00:00")):
+        with refused("CORRECTION-4"):
+            trial.correct(told, name, value, by=pi)
+    assert record_of(trial, told).content["printed_name"] == pi.name

@@ -12,6 +12,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
@@ -450,6 +451,49 @@ def a_signature_without_its_ceremony(t: Simulator) -> Iterator[Attempt]:
     t.record(t.cast.registrar, "CeremonyRequired", "study")
     yield lambda: t.open_cohort("LOW")
     yield lambda: t.open_cohort("LOW", claims={"ceremony": "c29tZS1jZXJlbW9ueQ"})
+
+
+@case("SIGNATURE-7")
+def a_signature_in_another_persons_name(t: Simulator) -> Iterator[Attempt]:
+    yield lambda: t.open_cohort("LOW", printed_name=t.staff().coordinator.name)
+    yield lambda: t.open_cohort("LOW", printed_name=t.staff().pi.name)
+
+
+@case("SIGNATURE-7")
+def a_signature_that_does_not_say_whose_it_is(t: Simulator) -> Iterator[Attempt]:
+    yield lambda: t.open_cohort("LOW", printed_name=None)
+    yield lambda: t.open_cohort("LOW")
+
+
+@case("SIGNATURE-7")
+def a_signature_without_its_time(t: Simulator) -> Iterator[Attempt]:
+    yield lambda: t.open_cohort("LOW", signed_at=None)
+    yield lambda: t.open_cohort("LOW")
+
+
+@case("SIGNATURE-7")
+def a_signature_dated_to_the_day_before(t: Simulator) -> Iterator[Attempt]:
+    moment = t.clock() + timedelta(seconds=1)  # each signing takes a second
+    yield lambda: t.open_cohort("LOW", signed_at=(moment - timedelta(days=1)).isoformat())
+    elsewhere = (t.clock() + timedelta(seconds=1)).astimezone(timezone(timedelta(hours=9)))
+    yield lambda: t.open_cohort("LOW", signed_at=elsewhere.isoformat())
+
+
+@case("SIGNATURE-7")
+def a_second_signature_with_a_meaning_and_no_name(t: Simulator) -> Iterator[Attempt]:
+    ada = t.subject("1")
+    told = t.screen(ada)
+    correction = t.correct(told, "sex", "female", by=t.cast.data_manager)
+    by = t.staff().coordinator
+    yield lambda: t.countersign(correction, by, printed_name=None)
+    yield lambda: t.countersign(correction, by)
+
+
+@case("SIGNATURE-7")
+def an_entry_that_looks_like_a_signature(t: Simulator) -> Iterator[Attempt]:
+    ada, by = t.subject("1"), t.staff().coordinator
+    yield lambda: t.record(by, "SubjectScreened", ada, number="1", printed_name=by.name)
+    yield lambda: t.record(by, "SubjectScreened", ada, number="1")
 
 
 @case("CUT-1")

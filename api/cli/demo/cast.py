@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from api.cli.demo.play import Play, Sent
 from api.client.signing import Actor
@@ -42,6 +43,7 @@ SPONSOR = "Synthetic sponsor"
 HOSPITAL = "Synthetic hospital, Tianjin"
 MAKER = "Synthetic cell manufacturer"
 BOARD = "Synthetic safety review board"
+REGISTRAR_NAME = "Synthetic registrar 1"
 
 PARTS: Mapping[str, Part] = {
     "sponsor": Part("sponsor-01", "sponsor", "Synthetic sponsor representative 1", SPONSOR),
@@ -94,14 +96,15 @@ class Cast:
 def gather_cast(play: Play, registrar_key: SigningKey, origin: str) -> Cast:
     """Give everybody a key; the registrar's is the installation's own."""
 
-    def actor(id: str, role: str, key: SigningKey, site: str | None) -> Actor:
-        return Actor(id, role, key, origin, site, play.clock, play.chance.id, play.chance.salt)
+    def actor(id: str, role: str, name: str, key: SigningKey, site: str | None) -> Actor:
+        signs = (play.clock, play.chance.id, play.chance.salt)
+        return Actor(id, role, key, origin, site, *signs, name=name, zone=ZoneInfo(ZONE))
 
     people = {
-        name: actor(part.id, part.role, play.chance.key(), SITE if part.at_site else None)
+        name: actor(part.id, part.role, part.name, play.chance.key(), SITE if part.at_site else None)
         for name, part in PARTS.items()
     }
-    return Cast(registrar=actor("registrar-01", "registrar", registrar_key, None), **people)
+    return Cast(registrar=actor("registrar-01", "registrar", REGISTRAR_NAME, registrar_key, None), **people)
 
 
 def open_study(play: Play, cast: Cast, terms: Mapping[str, Any]) -> None:
@@ -127,7 +130,7 @@ def open_study(play: Play, cast: Cast, terms: Mapping[str, Any]) -> None:
         clock="simulated",
         synthetic=True,
         title=TITLE,
-        registrar_names={cast.registrar.id: "Synthetic registrar 1"},
+        registrar_names={cast.registrar.id: REGISTRAR_NAME},
     )
     play.client.open_study(sent.text)
     play.recorded += 1
