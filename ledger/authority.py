@@ -13,8 +13,14 @@ Rules it keeps:
  AUTHORITY-7  a system records only the events delegated to it, and never signs (no `meaning`)
  AUTHORITY-8  roles outside a site, principal investigators and systems are granted by a registrar; a site's
               other roles by its principal investigator; only roles that genesis lists
- AUTHORITY-9  an actor id or key once used is never given to another; the key of `ledger` is the one in genesis
- AUTHORITY-10 where genesis says two registrars, an enrolment takes effect at the second one's countersignature
+ AUTHORITY-9  an actor id or key once used is never given to another, nor an id that looks like a known one; the key of
+              `ledger` is the one in genesis
+ AUTHORITY-10 where genesis says two registrars, an enrolment or a rotation of the log's key takes effect at the second
+              one's countersignature
+ AUTHORITY-11 what a key signed from `suspect_since` on until it was revoked is disputed, until its actor reaffirms it
+              with a key that is not under suspicion itself
+A revocation stops, so it is never refused for its `suspect_since`: below the key's enrolment it counts from there, and
+beyond the revocation nothing is suspect.
 Validity goes by the order of the log, never by clock; a delegation's own dates are read against `recorded_at`.
 """
 
@@ -30,8 +36,26 @@ SITE_ROLES = frozenset({"investigator", "coordinator", "laboratory", "pharmacy"}
 LEDGER_ACTOR = "ledger"
 """The actor that records the system's own events; enrolled by genesis."""
 
-TWO_REGISTRARS = frozenset({"KeyEnrolled", "DelegationGranted"})
-"""What takes two registrars where genesis asks for two: new keys, and the roles that registrars grant."""
+TWO_REGISTRARS = frozenset({"KeyEnrolled", "DelegationGranted", "LogKeyRotated"})
+"""What takes two registrars where genesis asks for two: new keys, the log's as well, and the roles that registrars
+grant."""
+
+
+_SAME = str.maketrans({"0": "o", "1": "l", "m": "rn", "w": "vv", "d": "cl"})
+"""ASCII characters that look alike in common typefaces (from the confusables of Unicode TS 39)."""
+
+_CAPITAL_I = str.maketrans({"I": "l"})
+
+
+def looks_like(one: str, other: str) -> bool:
+    """Whether a person who reads them would take two actor ids for each other: they differ only by case, or by
+    characters that look alike (0 O, 1 l I, m rn, w vv, d cl). Ids are ASCII."""
+    return not _looks(one).isdisjoint(_looks(other))
+
+
+def _looks(name: str) -> frozenset[str]:
+    """How it looks: as it is read without regard to case, and with a capital I read as a small l."""
+    return frozenset(form.lower().translate(_SAME) for form in (name, name.translate(_CAPITAL_I)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +70,7 @@ class Denial:
 
 @dataclass(slots=True)
 class Key:
-    """An enrolled key; `since` and `revoked` are indexes."""
+    """An enrolled key; `since`, `revoked` and `suspect_since` are indexes."""
 
     kid: str
     actor: str
@@ -54,6 +78,21 @@ class Key:
     since: int
     revoked: int | None = None
     suspect_since: int | None = None
+
+    def suspect_at(self, index: int) -> bool:
+        """Whether what it signed at this index is under suspicion; its revocation itself never is."""
+        return (
+            self.revoked is not None and self.suspect_since is not None and self.suspect_since <= index < self.revoked
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reaffirmation:
+    """An actor stands by a statement with this digest (base64url SHA-256 of its JWT), and said so at `index`."""
+
+    actor: str
+    digest: str
+    index: int
 
 
 @dataclass(slots=True)
@@ -111,6 +150,7 @@ class Authority:
     ceremony: str = "unavailable"
     pending: dict[str, tuple[dict[str, Any], str]] = field(default_factory=dict)
     accepted_accountability: dict[str, int] = field(default_factory=dict)
+    reaffirmed: dict[str, list[Reaffirmation]] = field(default_factory=dict)
 
     # -- asking ---------------------------------------------------------------------------------------------
 
@@ -121,6 +161,23 @@ class Authority:
     def log_keys_at(self, size: int) -> tuple[str, ...]:
         """The vkeys that sign the checkpoint of `size` entries: those in force once the entries below it are folded."""
         return next((keys for since, keys in reversed(self.log_keys_since) if since < size), ())
+
+    def disputed(self, kid: str, index: int, jti: str, digest: str) -> bool:
+        """Whether a recorded statement is disputed (AUTHORITY-11): its key came under suspicion, and its actor has not
+        reaffirmed it. `digest` is the base64url SHA-256 of its JWT, as claims name statements.
+
+        A reaffirmation that was itself made while a key of the actor was under suspicion does not count.
+        """
+        key = self.keys.get(kid)
+        if key is None or not key.suspect_at(index):
+            return False
+        return not any(
+            said.actor == key.actor and said.digest == digest and not self._suspected(said.actor, said.index)
+            for said in self.reaffirmed.get(jti, ())
+        )
+
+    def _suspected(self, actor: str, index: int) -> bool:
+        return any(key.actor == actor and key.suspect_at(index) for key in self.keys.values())
 
     def check(self, claims: Mapping[str, Any], kid: str, recorded_at: str) -> Denial | None:
         """Whether a statement's key, actor, role and site are good just below its own index; None if so."""
@@ -225,13 +282,17 @@ class Authority:
 
     def _fresh_actor(self, actor: str) -> Denial | None:
         known = self.actors.get(actor)
-        if known is None:
+        if known is not None:
+            because = f"the actor id {actor!r} was given at index {known.since} and is never given again"
+            return Denial("AUTHORITY-9", because, "Choose another actor id.", (known.since,))
+        similar = next((one for one in self.actors.values() if looks_like(one.id, actor)), None)
+        if similar is None:
             return None
         return Denial(
             "AUTHORITY-9",
-            f"the actor id {actor!r} was given at index {known.since} and is never given again",
-            "Choose another actor id.",
-            (known.since,),
+            f"the actor id {actor!r} looks like {similar.id!r}, which was given at index {similar.since}",
+            "Choose an actor id that differs by more than case or characters that look alike.",
+            (similar.since,),
         )
 
     def _fresh_key(self, actor: str, body: Mapping[str, Any]) -> Denial | None:
@@ -363,7 +424,8 @@ class Authority:
     def _revoke(self, claims: Mapping[str, Any], body: Mapping[str, Any], index: int) -> None:
         key = self.keys.get(body["kid"])
         if key is not None and key.revoked is None:
-            key.revoked, key.suspect_since = index, body.get("suspect_since")
+            key.revoked, suspect = index, body.get("suspect_since")
+            key.suspect_since = None if suspect is None else min(max(suspect, key.since), index)
 
     def _grant(self, claims: Mapping[str, Any], body: Mapping[str, Any], index: int) -> None:
         sites, events = body.get("sites"), body.get("events")
@@ -399,6 +461,11 @@ class Authority:
     def _accountable(self, claims: Mapping[str, Any], body: Mapping[str, Any], index: int) -> None:
         self.accepted_accountability.setdefault(claims["iss"], index)
 
+    def _reaffirm(self, claims: Mapping[str, Any], body: Mapping[str, Any], index: int) -> None:
+        for record in body["records"]:
+            said = Reaffirmation(claims["iss"], record["digest"], index)
+            self.reaffirmed.setdefault(record["jti"], []).append(said)
+
 
 _FOLDS = {
     "StudyOpened": Authority._genesis,
@@ -410,4 +477,5 @@ _FOLDS = {
     "LogKeyRotated": Authority._rotate,
     "CeremonyRequired": Authority._ceremony,
     "AccountabilityAccepted": Authority._accountable,
+    "SignatureReaffirmed": Authority._reaffirm,
 }

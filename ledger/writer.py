@@ -42,7 +42,7 @@ from ledger.domain.aggregate import (
     study_aggregate_id,
 )
 from ledger.domain.catalogue import CATALOGUE
-from ledger.domain.context import ROSTER_EVENTS, Context, Roster
+from ledger.domain.context import ROSTER_EVENTS, Context, Entered, Roster
 from ledger.domain.decide import decide
 from ledger.domain.genesis import GenesisTerms, decide_genesis
 from ledger.domain.refusals import Refusal
@@ -53,7 +53,7 @@ from ledger.receipts import Receipts, base64url
 from ledger.signer import LogSigner, SignedTree, SignerAlarm, fell_back
 from ledger.signing.errors import BadSignature
 from ledger.signing.keys import PublicKey
-from ledger.signing.statement import Statement, verify
+from ledger.signing.statement import Statement, read_stored, verify
 from ledger.store import evidence, statements
 from ledger.store.database import Conn, Database
 from ledger.store.errors import DatabaseFull, DatabaseUnavailable, StoreError, translated
@@ -506,7 +506,7 @@ class StudyWriter:
                 raise OtherStatement(f"the event id {statement.jti} stands at index {index}", (index,))
             return Answer(statement.jti, index, b"", "", repeat=True)
         recorded_at = self._recorded_at(state, statement, now)
-        subject = self._decided(connection, state, submission, recorded_at)
+        subject = self._decided(connection, state, submission, recorded_at, out)
         if submission.validate_only:
             return Answer(statement.jti, state.position, b"", recorded_at)
         if statement.seen is not None:
@@ -535,7 +535,7 @@ class StudyWriter:
         return max(now, state.last_recorded_at)
 
     def _decided(
-        self, connection: Conn, state: _State, submission: Submission, recorded_at: str
+        self, connection: Conn, state: _State, submission: Submission, recorded_at: str, out: _Batch
     ) -> LedgerAggregate | None:
         statement = submission.statement
         if state.study is None:
@@ -556,9 +556,20 @@ class StudyWriter:
                 self.signed_size,
                 lambda id: self._load(connection, state, id),
                 lambda size: self._root_at(connection, size),
+                lambda jti: self._entered(connection, jti, out),
             )
         )
         return state.study if about == self._study_id else subject
+
+    def _entered(self, connection: Conn, jti: str, out: _Batch) -> Entered | None:
+        """A recorded statement by its event id, those of this very batch included."""
+        row = next((row for row in out.rows if row.jti == jti), None) or statements.find_event(
+            connection, self.study, jti
+        )
+        if row is None:
+            return None
+        statement = read_stored(row.jwt, row.disclosures)
+        return Entered(jti, statement.iss, row.kid, statement.digest, row.idx)
 
     def _verified(self, state: _State, submission: Submission) -> None:
         """A statement whose key was not known before the batch is verified here, after its predecessors."""

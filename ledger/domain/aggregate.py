@@ -31,6 +31,7 @@ AUTHORITY_EVENTS = frozenset(
         "LogKeyRotated",
         "CeremonyRequired",
         "AccountabilityAccepted",
+        "SignatureReaffirmed",
         "Countersigned",
     }
 )

@@ -91,12 +91,24 @@ class Roster:
         return next((seat for seat in self.seats.values() if seat.subject == subject), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A recorded statement wherever in the study it stands: event id, actor, key, digest of its JWT, index."""
+
+    jti: str
+    iss: str
+    kid: str
+    digest: str
+    index: int
+
+
 @dataclass(slots=True)
 class Context:
     """A candidate and the state it is decided in.
 
     `load` gives another subject of the study by its UUID, as of the same index; `root_at` the tree's root at
-    a size up to the last signed one, or None beyond it. `recorded_at` is the ledger's time for the candidate.
+    a size up to the last signed one, or None beyond it; `entered` any statement recorded below this index by its
+    event id. `recorded_at` is the ledger's time for the candidate.
     """
 
     study: Study
@@ -107,6 +119,7 @@ class Context:
     signed_size: int
     load: Callable[[UUID], Subject | None]
     root_at: Callable[[int], str | None]
+    entered: Callable[[str], Entered | None] = lambda jti: None
 
     def other_subject(self, label: str) -> Subject | None:
         """Another subject by its label, `subject/<uuid>`; the candidate's own too."""

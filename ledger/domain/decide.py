@@ -30,6 +30,7 @@ Facts meet 1 to 4 and 6 alone: a fact that breaks the protocol has still happene
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import chain, islice
 
@@ -367,7 +368,7 @@ def _preconditions(ctx: Context, record: Record) -> None:
 
 def _decide_anew(ctx: Context, target: Record) -> None:
     """At the second signature, authority and preconditions of the first are decided anew (not its `exp`)."""
-    again = Context(ctx.study, ctx.roster, ctx.subject, target, ctx.recorded_at, ctx.signed_size, ctx.load, ctx.root_at)
+    again = replace(ctx, candidate=target)
     _authority(again, target)
     _lock(again, target, CATALOGUE[target.event])
     _preconditions(again, target)

@@ -3,8 +3,8 @@
  GENESIS-1  it is the first statement of its log, signed by a registrar key that it names
  GENESIS-2  that key's thumbprint stands in the server's list of genesis keys
  GENESIS-3  origin, log keys and the key of `ledger` are exactly what the server states beforehand
- GENESIS-4  keys and thumbprints fit, actors are distinct; where two registrars are required, two persons
-            are named; only known roles
+ GENESIS-4  keys and thumbprints fit, actors are distinct and do not look alike; where two registrars are required,
+            two persons are named; only known roles
  GENESIS-5  a simulated clock only with synthetic data and the embedded database
  GENESIS-7  what is sent where studies are opened is a genesis, and nothing for a study that is open already
 GENESIS-6, that a study is opened once, is asked of whatever comes later (`study.py`).
@@ -15,9 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import combinations
 from typing import Any
 
-from ledger.authority import LEDGER_ACTOR
+from ledger.authority import LEDGER_ACTOR, looks_like
 from ledger.domain.catalogue import CATALOGUE, WrongForm
 from ledger.domain.decide import CLOCK_LEEWAY, SignedInTheFuture
 from ledger.domain.refusals import Refusal
@@ -152,8 +153,9 @@ def _soundness(body: Mapping[str, Any]) -> None:
             raise GenesisUnsound(f"the key of {holder['actor']!r} is the log's own")
     if len({holder["kid"] for holder in holders}) != len(holders):
         raise GenesisUnsound("one key is named twice")
-    if len({holder["actor"] for holder in holders}) != len(holders):
-        raise GenesisUnsound("one actor is named twice")
+    for one, other in combinations((holder["actor"] for holder in holders), 2):
+        if looks_like(one, other):
+            raise GenesisUnsound("one actor is named twice" if one == other else f"{one!r} and {other!r} look alike")
     if body.get("registrars_required", 1) > len(body["registrars"]):
         raise GenesisUnsound("two registrars are required, and one person is named")
     strange = sorted(set(body["roles"]) - ROLES)

@@ -3,6 +3,7 @@
 KEY-5  an enrolled key is a usable public key with its thumbprint and algorithm
 KEY-6  its holder proves to have it, for this very enrolment
 KEY-7  acceptance of accountability and reaffirmation are personal
+KEY-8  what is reaffirmed are own statements that are disputed, named by event id and digest, each once
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Sequence
 from typing import Annotated, Literal
+
+from pydantic import Field
 
 from ledger.domain.context import Context
 from ledger.domain.model import (
@@ -87,8 +90,9 @@ class SignatureReaffirmed(Governance):
     about = ("actor",)
     recorders = ANYONE
     words = "reaffirmed own earlier signatures"
+    rules = ("KEY-7", "KEY-8", "AUTHORITY-11")
 
-    records: list[Target]
+    records: Annotated[list[Target], Field(min_length=1)]
 
 
 class AccountabilityAccepted(Governance):
@@ -139,6 +143,17 @@ class NotOneself(Refusal):
 
     rule, status = "KEY-7", 403
     remedy = "Have the actor named in `sub` record it, under an own key."
+
+
+class NotDisputed(Refusal):
+    """Only an own statement that is disputed can be reaffirmed."""
+
+    rule, status = "KEY-8", 422
+    remedy = (
+        "Name own statements that a revoked key signed from its `suspect_since` on, by event id and digest, each once; "
+        "what is not disputed needs no reaffirmation."
+    )
+    source = "21 CFR 11.10(j), 11.300(c)"
 
 
 def key_is_sound(ctx: Context) -> None:
@@ -192,9 +207,24 @@ def is_oneself(ctx: Context) -> None:
         raise NotOneself(f"{ctx.candidate.iss!r} cannot speak for {ctx.candidate.sub}")
 
 
+def own_and_disputed(ctx: Context) -> None:
+    """KEY-8: every record named is the actor's own, is disputed, and is the one with this digest."""
+    named = ctx.candidate.body["records"]
+    if len({one["jti"] for one in named}) != len(named):
+        raise NotDisputed("a statement is named twice")
+    for one in named:
+        found = ctx.entered(one["jti"])
+        if found is None or found.digest != one["digest"]:
+            raise NotDisputed(f"there is no statement {one['jti']} with this digest", (found.index,) if found else ())
+        if found.iss != ctx.candidate.iss:
+            raise NotDisputed(f"the statement at index {found.index} is {found.iss!r}'s", (found.index,))
+        if not ctx.study.authority.disputed(found.kid, found.index, found.jti, found.digest):
+            raise NotDisputed(f"the statement at index {found.index} is not disputed", (found.index,))
+
+
 PRECONDITIONS = {
     "KeyEnrolled": (key_is_sound,),
     "LogKeyRotated": (log_is_handed_over,),
     "AccountabilityAccepted": (is_oneself,),
-    "SignatureReaffirmed": (is_oneself,),
+    "SignatureReaffirmed": (is_oneself, own_and_disputed),
 }

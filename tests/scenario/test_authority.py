@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from api.client.signing import target as target_of
 from ledger.domain.refusals import Refusal
 from ledger.signing.keys import SigningKey
 from tests.scenario import cast
 from tests.scenario.fixtures import ledger_of, study_of
-from tests.scenario.simulator import Simulator, refused
+from tests.scenario.simulator import Simulator, Told, refused
 
 
 @pytest.fixture
@@ -141,3 +142,82 @@ def test_one_person_with_two_roles_acts_in_the_one_that_is_stated(trial: Simulat
     with refused("ROLE-1"):
         trial.record(pi.acting_as("coordinator"), "CohortHeld", "cohort/LOW", reason="unsure")
     trial.hold_cohort("LOW")
+
+
+@dataclass
+class Stolen:
+    """A monitor whose key was stolen, revoked and replaced: what was said before, and what under suspicion."""
+
+    again: Any
+    before: Told
+    meant: Told
+
+
+@pytest.fixture
+def stolen(trial: Simulator) -> Stolen:
+    monitor, registrar = trial.cast.monitor, trial.cast.registrar
+    about, fresh = f"actor/{monitor.id}", SigningKey.generate()
+    fields = {"statement": "I stand by my signature.", "version": "1"}
+    before, meant = (trial.record(monitor, "AccountabilityAccepted", about, **fields) for _ in range(2))
+    kid = cast.key_of(monitor).kid
+    trial.record(registrar, "KeyRevoked", about, kid=kid, suspect_since=meant.index, reason="stolen")
+    trial.send(registrar.enrol_key(monitor.id, fresh, fresh.public_jwk))
+    return Stolen(replace(monitor, key=fresh), before, meant)
+
+
+def test_a_disputed_statement_is_reaffirmed_by_its_actor_under_a_good_key(trial: Simulator, stolen: Stolen) -> None:
+    again, monitor, sponsor = stolen.again, trial.cast.monitor, trial.cast.sponsor
+    about, target = f"actor/{monitor.id}", stolen.meant.target
+
+    def disputed() -> bool:
+        kid = cast.key_of(monitor).kid
+        return study_of(trial).authority.disputed(kid, stolen.meant.index, target["jti"], target["digest"])
+
+    assert disputed()
+    with refused("AUTHORITY-3"):
+        trial.record(monitor, "SignatureReaffirmed", about, records=[target])
+    with refused("KEY-7"):
+        trial.record(sponsor, "SignatureReaffirmed", about, records=[target])
+    with refused("KEY-8"):
+        trial.record(sponsor, "SignatureReaffirmed", f"actor/{sponsor.id}", records=[target])
+    for wrong in (
+        [{**target, "digest": "A" * 43}],
+        [{**target, "jti": "00000000-0000-4000-8000-000000000000"}],
+        [target, target],
+        [target, stolen.before.target],
+    ):
+        with refused("KEY-8"):
+            trial.record(again, "SignatureReaffirmed", about, records=wrong)
+    assert disputed()
+    trial.record(again, "SignatureReaffirmed", about, records=[target])
+    assert not disputed()
+    with refused("KEY-8"):
+        trial.record(again, "SignatureReaffirmed", about, records=[target])
+
+
+def test_a_record_of_a_subject_is_reaffirmed_like_any_other_in_the_very_batch_that_disputes_it(
+    trial: Simulator,
+) -> None:
+    staff, registrar, fresh = trial.staff(), trial.cast.registrar, SigningKey.generate()
+    by = staff.coordinator
+    about = f"actor/{by.id}"
+    screened = trial.sign(by, "SubjectScreened", trial.subject("1"), number="001")
+    size = trial.door.cut().size
+    revoked = registrar.sign(
+        "KeyRevoked", about, {"kid": cast.key_of(by).kid, "suspect_since": size, "reason": "stolen"}
+    )
+    enrolled = registrar.enrol_key(by.id, fresh, fresh.public_jwk)
+    fields = {"records": [target_of(screened)]}
+    reaffirmed = replace(by, key=fresh).sign("SignatureReaffirmed", about, fields)
+    told = trial.send_many([screened, revoked, enrolled, reaffirmed])
+    jti, digest = fields["records"][0]["jti"], fields["records"][0]["digest"]
+    assert not study_of(trial).authority.disputed(cast.key_of(by).kid, told[0].index, jti, digest)
+    assert study_of(trial).authority.disputed(cast.key_of(by).kid, told[0].index, jti, "A" * 43)
+
+
+@pytest.mark.parametrize("alike", ["Monitor-1", "rnonitor-1", "monitor-l"])
+def test_a_retired_actor_id_is_never_given_again_nor_one_that_looks_like_it(trial: Simulator, alike: str) -> None:
+    registrar = trial.cast.registrar
+    trial.record(registrar, "ActorEnrolled", "actor/monitor-1", actor_kind="person")
+    with refused("AUTHORITY-9"):
+        trial.record(registrar, "ActorEnrolled", f"actor/{alike}", actor_kind="person")

@@ -380,6 +380,19 @@ def accountability_accepted_for_somebody_else(t: Simulator) -> Iterator[Attempt]
     yield lambda: t.record(t.cast.monitor, "AccountabilityAccepted", about, **fields)
 
 
+@case("KEY-8")
+def what_is_not_disputed_is_reaffirmed(t: Simulator) -> Iterator[Attempt]:
+    monitor, registrar = t.cast.monitor, t.cast.registrar
+    about, fresh = f"actor/{monitor.id}", SigningKey.generate()
+    fields = {"statement": "I stand by my signature.", "version": "1"}
+    before, meant = (t.record(monitor, "AccountabilityAccepted", about, **fields) for _ in range(2))
+    t.record(registrar, "KeyRevoked", about, kid=cast.key_of(monitor).kid, suspect_since=meant.index, reason="stolen")
+    t.send(registrar.enrol_key(monitor.id, fresh, fresh.public_jwk))
+    again = replace(monitor, key=fresh)
+    yield lambda: t.record(again, "SignatureReaffirmed", about, records=[before.target])
+    yield lambda: t.record(again, "SignatureReaffirmed", about, records=[meant.target])
+
+
 # -- time and signature -------------------------------------------------------------------------------------
 
 

@@ -232,3 +232,125 @@ def test_what_is_not_about_rights_changes_nothing(log: Log) -> None:
     for event in ("ConsentGiven", "SubjectEnrolled", "EntryCorrected", "StudyHeld"):
         log.say(event, "study", "nurse", "coordinator", {"role": "registrar", "kid": "K-x"})
     assert repr(log.authority) == before
+
+
+# -- suspicion ----------------------------------------------------------------------------------------------
+
+
+def suspicious(log: Log, since: int | None, key: str = "K-nurse") -> tuple[int, int]:
+    """The nurse records something under a key that is revoked afterwards; the indexes of both."""
+    written = log.size
+    log.say("VisitRecorded", "study", "nurse", "coordinator")
+    fields = {"kid": key} if since is None else {"kid": key, "suspect_since": since}
+    log.say("KeyRevoked", "actor/nurse", "registrar-1", "registrar", fields)
+    return written, log.size - 1
+
+
+def renewed(log: Log, key: str = "K-new") -> None:
+    """The nurse gets another key."""
+    log.say("KeyEnrolled", "actor/nurse", "registrar-1", "registrar", {"kid": key, "jwk": {}})
+
+
+def reaffirm(log: Log, jti: str, digest: str = "D", by: str = "nurse") -> None:
+    """Somebody stands by a statement."""
+    log.say("SignatureReaffirmed", f"actor/{by}", by, "coordinator", {"records": [{"jti": jti, "digest": digest}]})
+
+
+def test_what_a_suspect_key_signed_until_its_revocation_is_disputed_and_nothing_else(log: Log) -> None:
+    written, revoked = suspicious(log, since=log.size)
+    ask = log.authority.disputed
+    assert ask("K-nurse", written, "J", "D")
+    assert not ask("K-nurse", written - 1, "J", "D"), "signed before the suspicion"
+    assert not ask("K-nurse", revoked, "J", "D"), "the revocation itself stands"
+    assert not ask("K-pi", written, "J", "D"), "somebody else's key"
+    assert not ask("K-unknown", written, "J", "D")
+
+
+def test_a_revocation_without_suspicion_disputes_nothing(log: Log) -> None:
+    written, _ = suspicious(log, since=None)
+    assert not log.authority.disputed("K-nurse", written, "J", "D")
+
+
+def test_a_key_that_is_in_force_is_not_under_suspicion(log: Log) -> None:
+    assert not log.authority.disputed("K-nurse", 1, "J", "D")
+
+
+@pytest.mark.parametrize("since", [0, -5, 1])
+def test_suspicion_from_before_the_key_was_enrolled_counts_from_its_enrolment(log: Log, since: int) -> None:
+    key = log.authority.key("K-nurse")
+    assert key is not None
+    suspicious(log, since)
+    assert key.suspect_since == key.since
+
+
+def test_suspicion_from_after_the_revocation_disputes_nothing_and_does_not_keep_the_key_alive(log: Log) -> None:
+    written, revoked = suspicious(log, since=10_000_000)
+    assert not log.authority.disputed("K-nurse", written, "J", "D")
+    assert not log.authority.disputed("K-nurse", revoked, "J", "D")
+    assert rule(log.ask("nurse", "coordinator", "NORTH")) == "AUTHORITY-3"
+
+
+def test_a_statement_is_disputed_until_its_actor_reaffirms_these_very_bytes(log: Log) -> None:
+    written, _ = suspicious(log, since=1)
+    renewed(log)
+    reaffirm(log, "J", "another digest")
+    assert log.authority.disputed("K-nurse", written, "J", "D")
+    reaffirm(log, "another event id")
+    assert log.authority.disputed("K-nurse", written, "J", "D")
+    reaffirm(log, "J", by="pi")
+    assert log.authority.disputed("K-nurse", written, "J", "D"), "nobody reaffirms for somebody else"
+    reaffirm(log, "J")
+    assert not log.authority.disputed("K-nurse", written, "J", "D")
+
+
+def test_a_reaffirmation_under_a_key_that_comes_under_suspicion_itself_no_longer_counts(log: Log) -> None:
+    written, _ = suspicious(log, since=1)
+    renewed(log, "K-second")
+    stolen_since = log.size
+    reaffirm(log, "J")
+    log.say("KeyRevoked", "actor/nurse", "registrar-1", "registrar", {"kid": "K-second", "suspect_since": stolen_since})
+    assert log.authority.disputed("K-nurse", written, "J", "D")
+    renewed(log, "K-third")
+    reaffirm(log, "J")
+    assert not log.authority.disputed("K-nurse", written, "J", "D")
+
+
+# -- ids that look alike ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [
+        ("nurse", "Nurse"),
+        ("nurse", "NURSE"),
+        ("registrar-1", "registrar-l"),
+        ("registrar-1", "registrar-I"),
+        ("registrar-1", "Registrar-1"),
+        ("ledger", "Ledger"),
+        ("ledger", "1edger"),
+        ("ledger", "lecl ger".replace(" ", "")),
+        ("team-10", "team-1O"),
+        ("team-10", "tearn-10"),
+        ("walter", "vvalter"),
+    ],
+)
+def test_an_id_that_looks_like_a_known_one_is_not_given(log: Log, known: str, asked: str) -> None:
+    if known not in log.authority.actors:
+        log.say("ActorEnrolled", f"actor/{known}", "registrar-1", "registrar", {"actor_kind": "person"})
+    assert governed(log, "ActorEnrolled", f"actor/{asked}", "registrar-1", "registrar", {}) == "AUTHORITY-9"
+
+
+@pytest.mark.parametrize("asked", ["nurse-2", "registrar-3", "nurses", "pi-1", "n.urse", "purse"])
+def test_an_id_that_looks_different_is_given(log: Log, asked: str) -> None:
+    assert governed(log, "ActorEnrolled", f"actor/{asked}", "registrar-1", "registrar", {}) is None
+
+
+def test_where_two_registrars_are_required_the_logs_key_changes_at_the_second() -> None:
+    """AUTHORITY-10."""
+    log = Log(registrars=2)
+    body = {"log_keys": ["new"], "note": "signed by both"}
+    rotation = log.say("LogKeyRotated", "study", "registrar-1", "registrar", body)
+    assert log.authority.log_keys_at(log.size) == ("log",)
+    log.say("Countersigned", "study", "registrar-2", "registrar", countersigns={"jti": rotation})
+    assert log.authority.log_keys_at(log.size) == ("new",)
+    assert log.authority.log_keys_at(log.size - 1) == ("log",), "the checkpoint just below is the old keys'"
