@@ -168,6 +168,10 @@ class Ledger:
         """Accept genesis from this registrar key as well: the installation's own."""
         self._genesis_keys = self._genesis_keys | {kid}
 
+    def now(self) -> datetime:
+        """The installation's clock, aware."""
+        return self._clock()
+
     # -- studies --------------------------------------------------------------------------------------------
 
     def origin(self, study: str) -> str:

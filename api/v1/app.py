@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.v1 import problems
 from api.v1.appending import Appending
 from api.v1.described import describe
+from api.v1.exports import export_router
 from api.v1.home import home_page
 from api.v1.reading import answered, first_alarm, log_router, tile_router
 from api.v1.views import view_router
@@ -118,6 +119,7 @@ def create_app(ledger: Ledger) -> ASGIApp:
     app.router.routes.append(Route("/v1/studies/{study}/events", appending.events, methods=["POST"]))
     app.include_router(log_router(ledger))
     app.include_router(view_router(ledger))
+    app.include_router(export_router(ledger))
     app.include_router(tile_router(ledger))
     _operations(app, ledger)
     describe(app)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from ledger.domain.context import Context
 from ledger.domain.correction import named_record
@@ -19,6 +19,7 @@ from ledger.domain.model import (
     DISCLOSED,
     Act,
     Digest,
+    EventId,
     EventModel,
     FullDate,
     Index,
@@ -38,6 +39,12 @@ from ledger.domain.roles import (
     REGISTRAR,
     SPONSOR,
 )
+
+
+PolicyText = Annotated[str, StringConstraints(max_length=100_000)]
+"""A trust policy: some thirty post-quantum keys."""
+RecordedAt = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z$")]
+"""A moment of the ledger's own, UTC, to the microsecond."""
 
 
 class RecordsSigned(Act):
@@ -126,7 +133,11 @@ class ReplayConcluded(SystemEvent):
 
 
 class DataExported(SystemEvent):
-    """Data left the system."""
+    """Data left the system.
+
+    `size` is that of the log handed out, `as_of` the position of the projections with it, `subject` the one that it
+    is about; signatures and timestamps that were received later than `received_until` are not in it.
+    """
 
     words = "exported data: {what}"
 
@@ -134,6 +145,10 @@ class DataExported(SystemEvent):
     digest: Digest
     taken_by: Label | None = None
     size: Index | None = None
+    as_of: Index | None = None
+    subject: EventId | None = None
+    received_until: RecordedAt | None = None
+    policy: Annotated[PolicyText | None, DISCLOSED] = None
 
 
 class AccessLogSealed(SystemEvent):

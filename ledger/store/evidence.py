@@ -122,6 +122,23 @@ def full_note(conn: Conn, study: str, checkpoint: CheckpointRow) -> str:
     return checkpoint.note + "".join(f"{line}\n" for line in lines)
 
 
+NOTES_AT_ONCE = 500
+"""Checkpoints read at once for an export: with a handful of post-quantum signatures each some megabytes."""
+
+
+def full_notes(conn: Conn, study: str, upto: int, until: datetime, after: int = -1) -> Iterator[str]:
+    """The notes of the checkpoints above the size `after` up to another, in order, each with every signature line of
+    it that was received until a moment: as `full_note` gave them then. For a snapshot; read page by page."""
+    values = {"study": study, "after": after, "upto": upto, "until": until, "limit": NOTES_AT_ONCE}
+    while True:
+        found = conn.execute(SQL["select_full_notes"], values).fetchall()
+        for _, note, lines in found:
+            yield note + "".join(f"{line}\n" for line in lines)
+        if len(found) < NOTES_AT_ONCE:
+            return
+        values["after"] = found[-1][0]
+
+
 def insert_refusal(
     conn: Conn,
     *,

@@ -9,7 +9,7 @@ Two readings of one fingerprint at one size, with the same redactions, have the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +38,8 @@ def of_rows(definition: Definition, rows: Iterable[tuple[str, str, Sequence[Any]
     tables: dict[str, list[tuple[str, Sequence[Any]]]] = {}
     for name, partition, values in rows:
         tables.setdefault(name, []).append((partition, values))
-    summed = _Sums(definition)
-    for table in _in_order(definition):
+    summed = Sums(definition)
+    for table in in_order(definition):
         places = table.key_places()
         found = tables.get(table.name, [])
         found.sort(key=lambda row: (row[0], *[row[1][place] for place in places]))
@@ -49,20 +49,27 @@ def of_rows(definition: Definition, rows: Iterable[tuple[str, str, Sequence[Any]
 
 def of_tables(conn: Conn, schema: str, definition: Definition, study: str) -> Digest:
     """The digest of a read model of one study; for a transaction in which every statement sees the same moment."""
-    summed = _Sums(definition)
-    for table in _in_order(definition):
-        summed.add(table, _stream(conn, schema, table, study))
+    summed = Sums(definition)
+    for table in in_order(definition):
+        summed.add(table, stream(conn, schema, table, study))
     return summed.digest()
 
 
-class _Sums:
+class Sums:
+    """A digest in the making: tables in order of their names, each with its rows in order of partition and key."""
+
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
         self._partitions: dict[str, hashlib._Hash] = {}
         self._rows = 0
 
-    def add(self, table: Table, rows: Iterator[tuple[str, Sequence[Any]]]) -> None:
+    def add(self, table: Table, rows: Iterable[tuple[str, Sequence[Any]]]) -> None:
         """Take in a table's rows, in order of partition and key."""
+        for _ in self.passing(table, rows):
+            pass
+
+    def passing(self, table: Table, rows: Iterable[tuple[str, Sequence[Any]]]) -> Iterator[tuple[str, Sequence[Any]]]:
+        """The same, giving each row on when it is taken in."""
         partition, summed = None, None
         for name, values in rows:
             if summed is None or name != partition:
@@ -70,16 +77,26 @@ class _Sums:
                 summed.update(_encoded((table.name,)))
             summed.update(_encoded(values))
             self._rows += 1
+            yield name, values
 
     def digest(self) -> Digest:
-        partitions = {name: self._partitions[name].hexdigest() for name in sorted(self._partitions)}
-        root = hashlib.sha256(_encoded((self._definition.name, self._definition.version)))
-        for name, summed in partitions.items():
-            root.update(_encoded((name, summed)))
-        return Digest(root.hexdigest(), partitions, self._rows)
+        """The digest of what was taken in."""
+        return of_partitions(
+            self._definition, {name: summed.hexdigest() for name, summed in self._partitions.items()}, self._rows
+        )
 
 
-def _in_order(definition: Definition) -> list[Table]:
+def of_partitions(definition: Definition, partitions: Mapping[str, str], rows: int) -> Digest:
+    """The digest of a projection whose partitions have these digests (hex)."""
+    ordered = {name: partitions[name] for name in sorted(partitions)}
+    root = hashlib.sha256(_encoded((definition.name, definition.version)))
+    for name, summed in ordered.items():
+        root.update(_encoded((name, summed)))
+    return Digest(root.hexdigest(), ordered, rows)
+
+
+def in_order(definition: Definition) -> list[Table]:
+    """The tables in the order in which they are summed."""
     return sorted(definition.tables, key=lambda table: table.name)
 
 
@@ -104,7 +121,8 @@ def _measured(kind: bytes, data: bytes) -> bytes:
     return kind + len(data).to_bytes(4) + data
 
 
-def _stream(conn: Conn, schema: str, table: Table, study: str) -> Iterator[tuple[str, Sequence[Any]]]:
+def stream(conn: Conn, schema: str, table: Table, study: str) -> Iterator[tuple[str, Sequence[Any]]]:
+    """The rows of a table of a read model, (partition, values), in order of partition and key; few at a time."""
     names = ("partition", *table.names)
     query = sql.SQL("SELECT {} FROM {} WHERE study_id = %s ORDER BY {}").format(
         sql.SQL(", ").join(sql.Identifier(name) for name in names),

@@ -185,6 +185,16 @@ ON CONFLICT (study_id, size, witness) DO NOTHING
 SELECT witness, line FROM ledger.cosignatures
 WHERE study_id = %(study)s AND size = %(size)s ORDER BY witness
 
+-- select_full_notes --
+-- Returns the checkpoints above one size up to another, in order, each with the signature lines of it that were
+-- received until a moment.
+SELECT c.size, c.note, array(SELECT x.line FROM ledger.cosignatures AS x
+                             WHERE x.study_id = c.study_id AND x.size = c.size AND x.received_at <= %(until)s
+                             ORDER BY x.witness)
+FROM ledger.checkpoints AS c
+WHERE c.study_id = %(study)s AND c.size > %(after)s AND c.size <= %(upto)s
+ORDER BY c.size LIMIT %(limit)s
+
 -- insert_refusal --
 -- Keeps what was refused, as received, and returns its number.
 INSERT INTO ledger.refusals (study_id, at, rule, status, because, jti, iss, statement, digest)

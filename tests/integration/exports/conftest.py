@@ -1,0 +1,3 @@
+"""A simulated trial to be exported."""
+
+from tests.scenario.fixtures import *  # noqa: F403
