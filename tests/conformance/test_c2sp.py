@@ -1,8 +1,7 @@
 """Notes, checkpoints, cosignatures, tiles and receipts agree byte for byte with what others published.
 
 Vectors, entered as figures: C2SP specifications at commit 5ba5ee8; golang.org/x/mod sumdb/note (the key of
-PeterNeumann); sum.golang.org; transparency-dev/tessera testdata/log (15 leaves, its private key is public);
-transparency-dev/formats (proof texts, the remora key).
+PeterNeumann); sum.golang.org; transparency-dev/formats (proof texts, the remora key).
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 from ledger.merkle.checkpoint import Checkpoint, open_checkpoint
 from ledger.merkle.cosignature import Ed25519Cosigner, Mldsa44Cosigner, verifier_of
 from ledger.merkle.note import Ed25519Signer, Verifier, VerifierKey, make_note, parse_note, verify_note
-from ledger.merkle.tiles import bundle_bytes, parse_bundle, tile_path, tile_width
+from ledger.merkle.tiles import tile_path, tile_width
 from ledger.merkle.tlog_proof import TlogProof
-from ledger.merkle.tree import EMPTY_ROOT, Frontier, NotProven, leaf_hash
+from ledger.merkle.tree import EMPTY_ROOT, NotProven
 
 FOO_VKEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
 FOO_NOTE = """This is an example message.
@@ -43,32 +42,6 @@ then you don't know what your problem is.
 PETER_LINE = (
     "— PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
 )
-
-TESSERA_SKEY = "PRIVATE+KEY+example.com/log/testdata+33d7b496+AeymY/SZAX0jZcJ8enZ5FY1Dz+wTML2yWSkK+9DSF3eg"
-TESSERA_VKEY = "example.com/log/testdata+33d7b496+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx"
-TESSERA_LEAVES = b"one two three four five six seven eit nain ten ileven twelf threeten fourten fivten".split()
-TESSERA = {  # size: root, signature
-    0: (
-        "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
-        "M9e0lhxJACzE1KoUdqKuPa+9p6R7dSW8BlEvrg/noo8FkGg6PbJoRNOcdjqjOq89wVvTA60eubCc4oufo5BvIVEgtQc=",
-    ),
-    1: (
-        "0Nc2CrefWKseHj/mStd+LqC8B+NrX0btIiPt2SmN+ek=",
-        "M9e0lhr9kuLxGdAtaUrhm84TQffVsLdcy808sN0a3WyniNlfcr9+bywoiIke1YYciCNjJGkCgIlQ8b16jhsmg/SChAM=",
-    ),
-    3: (
-        "Wqx3HImawpLnS/Gv4ubjAvi1WIOy0b8Ze0amvqbavKk=",
-        "M9e0lvAQRtH832pk2RTbeSeZMkp4FZSdJYFBUjO5SKxuRbywPUF3cx+HUrb50kjd3rUWW/fj53Wj1dwcwh9bGQnqVAg=",
-    ),
-    8: (
-        "bC+VwvrJbalNVjfkdI8kUgs7mJoXrqiXCE7bgnD28pY=",
-        "M9e0lq1EK37dHtgv9O3UzPxisw5vwIPcJsX9ab0xt4mvVfbdUR1fbMjN6sBFYpBoBEmD4+cWhj/AVgI5MitCO5+mews=",
-    ),
-    15: (
-        "rKbDipCvhuX1GZ7g5BBe8sA6BbJ7ja/1nk427v383cs=",
-        "M9e0luh4jTG+UMBqOUo9/q+yAEvx1ilBEniMvjf1zfcBOhg+CKubMt53MvIt/uEWP6zdkdIQzd/fmwlM/dlPWF74ewI=",
-    ),
-}
 
 
 def signer_of(skey: str) -> Ed25519Signer:
@@ -108,7 +81,6 @@ def test_a_note_signed_here_is_the_one_signed_in_go() -> None:
         FOO_VKEY,
         SUM_VKEY,
         PETER_VKEY,
-        TESSERA_VKEY,
         "EnochRoot+af0cfe78+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop",
         "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2",
     ],
@@ -130,25 +102,6 @@ def test_the_id_in_a_published_key_is_that_of_the_formula(vkey: str) -> None:
 def test_a_key_that_go_refuses_is_refused(vkey: str) -> None:
     with pytest.raises(ValueError):
         VerifierKey.parse(vkey)
-
-
-@pytest.mark.parametrize("size", TESSERA)
-def test_a_log_written_by_tessera_is_written_here_byte_for_byte(size: int) -> None:
-    root, signature = TESSERA[size]
-    signer = signer_of(TESSERA_SKEY)
-    assert str(signer.key) == TESSERA_VKEY
-    frontier = Frontier().extend(leaf_hash(leaf) for leaf in TESSERA_LEAVES[:size])
-    assert b64encode(frontier.root()).decode() == root
-    checkpoint = Checkpoint(signer.key.name, size, frontier.root()).sign([signer])
-    expected = f"{signer.key.name}\n{size}\n{root}\n\n— {signer.key.name} {signature}\n"
-    assert checkpoint.decode() == expected
-    open_checkpoint(expected.encode(), [_verifier(TESSERA_VKEY)], "example.com/log/testdata")
-
-
-def test_an_entry_bundle_written_by_tessera_is_read_here() -> None:
-    data = b"\0\x03one\0\x03two\0\x05three"
-    assert parse_bundle(data) == TESSERA_LEAVES[:3]
-    assert bundle_bytes(TESSERA_LEAVES[:3]) == data
 
 
 def test_tiles_of_the_specifications_examples() -> None:
@@ -220,7 +173,7 @@ def test_receipts_read_like_those_of_the_reference_writer(proof: TlogProof, text
 
 
 def test_the_root_of_an_empty_log() -> None:
-    assert b64encode(EMPTY_ROOT).decode() == TESSERA[0][0]
+    assert b64encode(EMPTY_ROOT).decode() == "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 
 
 def _verifier(vkey: str) -> Verifier:

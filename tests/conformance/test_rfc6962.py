@@ -72,6 +72,10 @@ def node(level: int, index: int) -> bytes:
     return bytes.fromhex(NODES[level][index])
 
 
+INCOMPLETE = node_hash(node(1, 2), node(0, 6))
+"""The one incomplete subtree in the proofs below, "4-6": over the leaves 4 to 6."""
+
+
 def test_leaves_and_nodes() -> None:
     assert [leaf_hash(leaf).hex() for leaf in LEAVES] == NODES[0]
     for level in (1, 2, 3):
@@ -87,6 +91,10 @@ def test_roots(size: int) -> None:
 @pytest.mark.parametrize(
     ("index", "size", "path"),
     [
+        # The seven leaves that RFC 6962 section 2.1.3 and RFC 9162 section 2.1.5 draw: d0, d3, d4 and d6.
+        (0, 7, [(0, 1), (1, 1), "4-6"]),
+        (3, 7, [(0, 2), (1, 0), "4-6"]),
+        (4, 7, [(0, 5), (0, 6), (2, 0)]),
         (0, 1, []),
         (0, 8, [(0, 1), (1, 1), (2, 1)]),
         (5, 8, [(0, 4), (1, 3), (2, 0)]),
@@ -95,8 +103,8 @@ def test_roots(size: int) -> None:
         (6, 7, [(1, 2), (2, 0)]),
     ],
 )
-def test_inclusion_proofs(index: int, size: int, path: list[tuple[int, int]]) -> None:
-    expected = [node(*at) for at in path]
+def test_inclusion_proofs(index: int, size: int, path: list[tuple[int, int] | str]) -> None:
+    expected = [INCOMPLETE if isinstance(at, str) else node(*at) for at in path]
     assert inclusion_proof(index, size, node) == expected
     verify_inclusion(leaf_hash(LEAVES[index]), index, size, expected, bytes.fromhex(ROOTS[size]))
 
@@ -109,12 +117,13 @@ def test_inclusion_proofs(index: int, size: int, path: list[tuple[int, int]]) ->
         (6, 8, [(1, 2), (1, 3), (2, 0)]),
         (2, 5, [(1, 1), (0, 4)]),
         (4, 8, [(2, 1)]),
-        (3, 7, [(0, 2), (0, 3), (1, 0), "5-7"]),
+        # hash0, hash1 and hash2 of the same drawing: grown to seven from three, four and six.
+        (3, 7, [(0, 2), (0, 3), (1, 0), "4-6"]),
+        (4, 7, ["4-6"]),
+        (6, 7, [(1, 2), (0, 6), (2, 0)]),
     ],
 )
 def test_consistency_proofs(size1: int, size2: int, path: list[tuple[int, int] | str]) -> None:
-    # "5-7" is the one incomplete subtree: over the leaves 4 to 6.
-    incomplete = node_hash(node(1, 2), node(0, 6))
-    expected = [incomplete if isinstance(at, str) else node(*at) for at in path]
+    expected = [INCOMPLETE if isinstance(at, str) else node(*at) for at in path]
     assert consistency_proof(size1, size2, node) == expected
     verify_consistency(size1, size2, expected, bytes.fromhex(ROOTS[size1]), bytes.fromhex(ROOTS[size2]))
