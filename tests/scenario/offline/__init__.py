@@ -8,7 +8,15 @@ that the specification writes is refused. Everything raises Wrong; nothing is re
 
 from tests.scenario.offline.notes import Checked, open_checkpoint
 from tests.scenario.offline.proofs import open_consistency, open_inclusion, open_receipt
-from tests.scenario.offline.tiles import check_log, parse_path, paths_of, read_bundle, root_from_tiles, tile_hashes
+from tests.scenario.offline.tiles import (
+    check_bundle,
+    check_log,
+    parse_path,
+    paths_of,
+    read_bundle,
+    root_from_tiles,
+    tile_hashes,
+)
 from tests.scenario.offline.tree import (
     Roots,
     Wrong,
@@ -24,6 +32,7 @@ __all__ = [
     "Checked",
     "Roots",
     "Wrong",
+    "check_bundle",
     "check_consistency",
     "check_inclusion",
     "check_log",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64decode, b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -65,18 +65,23 @@ def open_checkpoint(note: str | bytes, log_key: str, *also: str, origin: str | N
     keys = [_key(log_key), *map(_key, also)]
     if keys[0].kind != ED25519_NOTE:
         raise Wrong("a log signs its checkpoints with an Ed25519 key of type 0x01")
-    stated, size, root = _body(text)
-    if stated != (origin or keys[0].name):
-        raise Wrong(f"this is a checkpoint of {stated!r}")
+    stated = _body(text)
+    if stated.origin != (origin or keys[0].name):
+        raise Wrong(f"this is a checkpoint of {stated.origin!r}")
     times = []
     for key, vkey in zip(keys, (log_key, *also), strict=True):
         blobs = [blob for name, id, blob in lines if (name, id) == (key.name, key.id)]
         if not blobs:
             raise Wrong(f"no signature of {key.name} ({key.id.hex()})")
-        signed = [_signed(key, blob, text, stated, size, root) for blob in blobs]
+        signed = [_signed(key, blob, text, stated) for blob in blobs]
         if key.kind != ED25519_NOTE:
             times.append((vkey, signed[0]))
-    return Checked(stated, size, root, tuple(times))
+    return replace(stated, times=tuple(times))
+
+
+def stated_by(note: str | bytes) -> Checked:
+    """What a note states of a log, no signature verified: it shows nothing yet."""
+    return _body(_divided(note)[0])
 
 
 def _divided(note: str | bytes) -> tuple[bytes, list[tuple[str, bytes, bytes]]]:
@@ -100,14 +105,14 @@ def _divided(note: str | bytes) -> tuple[bytes, list[tuple[str, bytes, bytes]]]:
     return f"{text}\n".encode(), found
 
 
-def _body(text: bytes) -> tuple[str, int, bytes]:
+def _body(text: bytes) -> Checked:
     lines = text.decode().split("\n")
     if len(lines) != 4 or lines[3] or not lines[0]:
         raise Wrong("a checkpoint has three lines: origin, size, root")
     size, root = decimal(lines[1]), standard(lines[2])
     if len(root) != 32 or (size == 0 and root != EMPTY):
         raise Wrong("this is no root of such a tree")
-    return lines[0], size, root
+    return Checked(lines[0], size, root)
 
 
 def _key(vkey: str) -> _Key:
@@ -121,7 +126,7 @@ def _key(vkey: str) -> _Key:
     return _Key(name, bytes.fromhex(id), material[0], material[1:])
 
 
-def _signed(key: _Key, blob: bytes, text: bytes, origin: str, size: int, root: bytes) -> int:
+def _signed(key: _Key, blob: bytes, text: bytes, stated: Checked) -> int:
     """The time of a good signature, 0 for one without; Wrong otherwise."""
     time = int.from_bytes(blob[:8], "big")
     try:
@@ -134,8 +139,8 @@ def _signed(key: _Key, blob: bytes, text: bytes, origin: str, size: int, root: b
             message = b"cosignature/v1\ntime " + str(time).encode() + b"\n" + text
             Ed25519PublicKey.from_public_bytes(key.public).verify(blob[8:], message)
         elif key.kind == MLDSA44_COSIGNATURE:
-            message = b"subtree/v1\n\x00" + _counted(key.name) + time.to_bytes(8, "big") + _counted(origin)
-            message += bytes(8) + size.to_bytes(8, "big") + root
+            message = b"subtree/v1\n\x00" + _counted(key.name) + time.to_bytes(8, "big") + _counted(stated.origin)
+            message += bytes(8) + stated.size.to_bytes(8, "big") + stated.root
             MLDSA44PublicKey.from_public_bytes(key.public).verify(blob[8:], message)
         else:
             raise Wrong(f"a key of unknown type {key.kind}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.scenario.offline.tree import Roots, Wrong, leaf_of
+from tests.scenario.offline.tree import Roots, Wrong, leaf_of, tree_root
 
 WIDE = 256
 ENTRIES = "entries"
@@ -77,9 +77,9 @@ def root_from_tiles(size: int, tiles: Mapping[str, bytes], root: bytes) -> list[
         level, _, width = parse_path(path)
         if level == 0:
             leaves += tile_hashes(tiles[path], width)
-    roots = Roots(leaves)
-    if roots.at(size) != root:
+    if tree_root(leaves) != root:
         raise Wrong(f"the tiles do not lead to the root of {size}")
+    roots = Roots(leaves)
     for path in paths_of(size):
         level, n, width = parse_path(path)
         if isinstance(level, int) and level > 0:

@@ -24,14 +24,14 @@ def parent(left: bytes, right: bytes) -> bytes:
 
 def cut_of(size: int) -> int:
     """The largest power of two smaller than `size`: so many leaves are below the left child."""
-    cut = 1
-    while cut * 2 < size:
-        cut *= 2
-    return cut
+    return 1 << (size - 1).bit_length() - 1
 
 
 def tree_root(leaves: Sequence[bytes]) -> bytes:
-    """MTH of RFC 6962."""
+    """MTH of RFC 6962; a complete tree is hashed row by row, which is the same."""
+    if len(leaves) & (len(leaves) - 1) == 0:
+        while len(leaves) > 1:
+            leaves = [parent(*pair) for pair in zip(leaves[::2], leaves[1::2], strict=True)]
     if len(leaves) < 2:
         return leaves[0] if leaves else EMPTY
     cut = cut_of(len(leaves))
