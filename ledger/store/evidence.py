@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 from ledger.merkle.tiles import WIDTH, tile_root
 from ledger.merkle.tree import HASH_BYTES
 from ledger.store.errors import EvidenceConflict
-from ledger.store.rows import CheckpointRow, SigningStart, TileRow
+from ledger.store.rows import CheckpointRow, SigningStart, TileRow, TimestampRow
 from ledger.store.sql import SQL
 from ledger.store.statements import head_of
 
@@ -107,8 +107,53 @@ def insert_cosignature(conn: Conn, study: str, size: int, witness: str, line: st
     return conn.execute(SQL["insert_cosignature"], values).rowcount == 1
 
 
+def renew_cosignature(conn: Conn, study: str, size: int, witness: str, line: str, received_at: datetime) -> None:
+    """Stores a witness's later line under a checkpoint that it has cosigned before."""
+    values = {"study": study, "size": size, "witness": witness, "line": line, "received_at": received_at}
+    conn.execute(SQL["renew_cosignature"], values)
+
+
+def cosigned_sizes(
+    conn: Conn, study: str, witnesses: Sequence[str], below: int, limit: int
+) -> list[tuple[int, list[str]]]:
+    """Sizes < `below` that any of these witnesses cosigned, the greatest first, each with who of them did."""
+    values = {"study": study, "witnesses": list(witnesses), "below": below, "limit": limit}
+    return [(size, names) for size, names in conn.execute(SQL["cosigned_sizes"], values)]
+
+
+def newest_cosignatures(conn: Conn, study: str, witnesses: Sequence[str]) -> dict[str, tuple[int, datetime]]:
+    """The greatest size each of these witnesses cosigned, and when its newest line for it came."""
+    rows = conn.execute(SQL["newest_cosignatures"], {"study": study, "witnesses": list(witnesses)})
+    return {witness: (size, at) for witness, size, at in rows}
+
+
+def insert_timestamp(conn: Conn, study: str, stamp: TimestampRow) -> None:
+    """Stores a time stamp of a checkpoint."""
+    values = {
+        "study": study,
+        "size": stamp.size,
+        "authority": stamp.authority,
+        "token": stamp.token,
+        "stamped_at": stamp.stamped_at,
+        "received_at": stamp.received_at,
+    }
+    conn.execute(SQL["insert_timestamp"], values)
+
+
+def select_timestamps(conn: Conn, study: str, upto: int) -> list[TimestampRow]:
+    """The time stamps of checkpoints of at most this size, in order of size, authority and arrival."""
+    rows = conn.execute(SQL["select_timestamps"], {"study": study, "upto": upto}, binary=True)
+    return [TimestampRow(*row) for row in rows]
+
+
+def newest_timestamps(conn: Conn, study: str) -> dict[str, tuple[int, datetime, datetime]]:
+    """Of each authority the time stamp that came last: size, the time in it, when it came."""
+    rows = conn.execute(SQL["newest_timestamps"], {"study": study}, binary=True)
+    return {authority: (size, stamped_at, received_at) for authority, size, stamped_at, received_at in rows}
+
+
 def select_cosignatures(conn: Conn, study: str, size: int) -> dict[str, str]:
-    """The signature line of each witness under this checkpoint."""
+    """The newest signature line of each witness under this checkpoint."""
     values = {"study": study, "size": size}
     return dict(conn.execute(SQL["select_cosignatures"], values).fetchall())
 

@@ -83,3 +83,15 @@ class TileRow:
     level: int
     n: int
     hashes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TimestampRow:
+    """A time stamp (RFC 3161) of the checkpoint of `size`: the authority's address, its answer in DER, the time in
+    it, and when it came; both times are aware."""
+
+    size: int
+    authority: str
+    token: bytes
+    stamped_at: datetime
+    received_at: datetime

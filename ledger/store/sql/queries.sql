@@ -180,10 +180,55 @@ INSERT INTO ledger.cosignatures (study_id, size, witness, line, received_at)
 VALUES (%(study)s, %(size)s, %(witness)s, %(line)s, %(received_at)s)
 ON CONFLICT (study_id, size, witness) DO NOTHING
 
+-- renew_cosignature --
+-- Stores a later line of a witness under a checkpoint that it has cosigned before.
+INSERT INTO ledger.renewed_cosignatures (study_id, size, witness, line, received_at)
+VALUES (%(study)s, %(size)s, %(witness)s, %(line)s, %(received_at)s)
+ON CONFLICT (study_id, size, witness, received_at) DO NOTHING
+
 -- select_cosignatures --
--- Returns the witnesses' lines under a checkpoint, in order of their names.
-SELECT witness, line FROM ledger.cosignatures
-WHERE study_id = %(study)s AND size = %(size)s ORDER BY witness
+-- Returns the newest line of each witness under a checkpoint, in order of their names.
+SELECT DISTINCT ON (witness) witness, line FROM (
+    SELECT witness, line, received_at FROM ledger.cosignatures WHERE study_id = %(study)s AND size = %(size)s
+    UNION ALL
+    SELECT witness, line, received_at FROM ledger.renewed_cosignatures WHERE study_id = %(study)s AND size = %(size)s
+) AS lines ORDER BY witness, received_at DESC
+
+-- cosigned_sizes --
+-- Returns the sizes below one that any of these witnesses cosigned, the greatest first, each with its witnesses.
+SELECT size, array_agg(witness ORDER BY witness) FROM ledger.cosignatures
+WHERE study_id = %(study)s AND witness = ANY (%(witnesses)s) AND size < %(below)s
+GROUP BY size ORDER BY size DESC LIMIT %(limit)s
+
+-- newest_cosignatures --
+-- Returns, of each of these witnesses, the greatest size it cosigned and when its newest line for it came.
+SELECT w.witness, newest.size, greatest(newest.received_at, renewed.received_at)
+FROM unnest(%(witnesses)s::text[]) AS w (witness)
+CROSS JOIN LATERAL (
+    SELECT size, received_at FROM ledger.cosignatures
+    WHERE study_id = %(study)s AND witness = w.witness ORDER BY size DESC LIMIT 1
+) AS newest
+LEFT JOIN LATERAL (
+    SELECT received_at FROM ledger.renewed_cosignatures AS r
+    WHERE r.study_id = %(study)s AND r.witness = w.witness AND r.size = newest.size
+    ORDER BY received_at DESC LIMIT 1
+) AS renewed ON true
+
+-- insert_timestamp --
+-- Stores an authority's time stamp of a checkpoint.
+INSERT INTO ledger.timestamps (study_id, size, authority, token, stamped_at, received_at)
+VALUES (%(study)s, %(size)s, %(authority)s, %(token)s, %(stamped_at)s, %(received_at)s)
+ON CONFLICT (study_id, size, authority, received_at) DO NOTHING
+
+-- select_timestamps --
+-- Returns the time stamps of checkpoints up to a size, in order of size, authority and arrival.
+SELECT size, authority, token, stamped_at, received_at FROM ledger.timestamps
+WHERE study_id = %(study)s AND size <= %(upto)s ORDER BY size, authority, received_at
+
+-- newest_timestamps --
+-- Returns, of each authority, the time stamp that came last: size, and the time in it.
+SELECT DISTINCT ON (authority) authority, size, stamped_at, received_at FROM ledger.timestamps
+WHERE study_id = %(study)s ORDER BY authority, received_at DESC
 
 -- select_full_notes --
 -- Returns the checkpoints above one size up to another, in order, each with the signature lines of it that were
@@ -298,6 +343,8 @@ SELECT needed.relation, needed.privilege
 FROM (VALUES ('studies', 'SELECT'), ('events', 'SELECT'), ('events', 'INSERT'), ('heads', 'SELECT'),
              ('checkpoints', 'SELECT'), ('checkpoints', 'INSERT'), ('tiles', 'SELECT'), ('tiles', 'INSERT'),
              ('cosignatures', 'SELECT'), ('cosignatures', 'INSERT'), ('refusals', 'SELECT'),
+             ('renewed_cosignatures', 'SELECT'), ('renewed_cosignatures', 'INSERT'),
+             ('timestamps', 'SELECT'), ('timestamps', 'INSERT'),
              ('refusals', 'INSERT'), ('access_log', 'SELECT'), ('access_log', 'INSERT'))
     AS needed (relation, privilege)
 WHERE NOT has_table_privilege('ledger.' || needed.relation, needed.privilege)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -13,7 +13,7 @@ import pytest
 from ledger.store import evidence
 from ledger.store.database import Conn
 from ledger.store.errors import EvidenceConflict
-from ledger.store.rows import CheckpointRow, TileRow
+from ledger.store.rows import CheckpointRow, TileRow, TimestampRow
 from tests.integration.store.events import STUDY
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -89,6 +89,40 @@ def test_each_witness_signs_a_checkpoint_once(app: Conn) -> None:
     assert evidence.select_cosignatures(app, STUDY, 3) == {"w1": "— w1 line", "w2": "— w2 line"}
     with pytest.raises(psycopg.IntegrityError):
         evidence.insert_cosignature(app, STUDY, 4, "w1", "— of no checkpoint", NOON)
+
+
+def test_a_witness_renews_its_line_and_the_newest_one_is_shown(app: Conn) -> None:
+    evidence.insert_checkpoint(app, STUDY, checkpoint(3))
+    for witness in ("w1", "w2"):
+        evidence.insert_cosignature(app, STUDY, 3, witness, f"— {witness} at noon", NOON)
+    for minutes, line in ((20, "— w1 at 12:20"), (10, "— w1 at 12:10")):
+        evidence.renew_cosignature(app, STUDY, 3, "w1", line, NOON + timedelta(minutes=minutes))
+    assert evidence.select_cosignatures(app, STUDY, 3) == {"w1": "— w1 at 12:20", "w2": "— w2 at noon"}
+    newest = evidence.newest_cosignatures(app, STUDY, ["w1", "w2", "w3"])
+    assert newest == {"w1": (3, NOON + timedelta(minutes=20)), "w2": (3, NOON)}
+    with pytest.raises(psycopg.IntegrityError):
+        evidence.renew_cosignature(app, STUDY, 4, "w1", "— of no checkpoint", NOON)
+
+
+def test_who_cosigned_what_is_listed_from_the_newest(app: Conn) -> None:
+    for size, witnesses in ((1, "ab"), (2, "b"), (3, "c"), (4, "a")):
+        evidence.insert_checkpoint(app, STUDY, checkpoint(size))
+        for witness in witnesses:
+            evidence.insert_cosignature(app, STUDY, size, witness, "— line", NOON)
+    assert evidence.cosigned_sizes(app, STUDY, ["a", "b"], 100, 10) == [(4, ["a"]), (2, ["b"]), (1, ["a", "b"])]
+    assert evidence.cosigned_sizes(app, STUDY, ["a", "b"], 4, 1) == [(2, ["b"])]
+    assert evidence.cosigned_sizes(app, STUDY, [], 100, 10) == []
+
+
+def test_time_stamps_are_kept_beside_each_other(app: Conn) -> None:
+    evidence.insert_checkpoint(app, STUDY, checkpoint(3))
+    one = TimestampRow(3, "https://a.example", b"\x30\x00", NOON, NOON + timedelta(seconds=1))
+    other = TimestampRow(3, "https://b.example", b"\x30\x01", NOON, NOON)
+    for stamp in (other, one, one):
+        evidence.insert_timestamp(app, STUDY, stamp)
+    assert evidence.select_timestamps(app, STUDY, 3) == [one, other]
+    assert evidence.select_timestamps(app, STUDY, 2) == []
+    assert evidence.newest_timestamps(app, STUDY)["https://a.example"] == (3, NOON, NOON + timedelta(seconds=1))
 
 
 HOSTILE = [

@@ -15,6 +15,7 @@ from tests.integration.store.events import ORIGIN, STUDY, append, event
 
 PARTITION = f'ledger."events_{STUDY}"'
 SEALED = ("events", "checkpoints", "tiles", "cosignatures", "refusals", "access_log", "studies")
+SEALED += ("renewed_cosignatures", "timestamps")  # added by 0006
 
 # What nobody who logs in as the server or as the projections may do.
 FORBIDDEN_TO_ALL = [
@@ -303,6 +304,8 @@ def guarded(embedded_server: DatabaseUrls) -> object:
                 INSERT INTO ledger.tiles VALUES ('{STUDY}', 0, 0, decode(repeat('00', 8192), 'hex'),
                     sha256(''));
                 INSERT INTO ledger.cosignatures VALUES ('{STUDY}', 1, 'w', 'line', now());
+                INSERT INTO ledger.renewed_cosignatures VALUES ('{STUDY}', 1, 'w', 'line', now());
+                INSERT INTO ledger.timestamps VALUES ('{STUDY}', 1, 'a', 'token', now(), now());
                 INSERT INTO ledger.refusals (study_id, at, rule, status, because, statement, digest)
                     VALUES ('{STUDY}', now(), 'R', 403, '{{}}', '', sha256(''));
                 INSERT INTO ledger.access_log (study_id, at, actor, role, action, target, details)
