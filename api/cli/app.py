@@ -20,6 +20,7 @@ from api.cli.init import init
 from api.cli.output import EXIT_UNDECIDED, EXIT_USAGE, talk
 from api.cli.projections import projections
 from api.cli.serve import serve
+from api.cli.witness import witness
 from ledger.home import HomeError
 from ledger.settings import SettingsError
 from ledger.store.errors import StoreError
@@ -39,6 +40,7 @@ app.command()(demo)
 app.command()(serve)
 app.command()(init)
 app.command()(doctor)
+app.command()(witness)
 app.add_typer(imports, name="import")
 app.add_typer(export, name="export")
 app.add_typer(projections, name="projections")

@@ -135,9 +135,9 @@ async def _run(ledger: Ledger, listener: socket.socket, until_eof: bool, as_json
         timeout_graceful_shutdown=ANSWER_SECONDS,
     )
     server = uvicorn.Server(config)
-    server.capture_signals = partial(_told_to_end, server)  # type: ignore[method-assign]
+    server.capture_signals = partial(told_to_end, server)  # type: ignore[method-assign]
     if until_eof:
-        threading.Thread(target=_end_at_eof, args=(server,), name="until-eof", daemon=True).start()
+        threading.Thread(target=end_at_eof, args=(server,), name="until-eof", daemon=True).start()
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -148,7 +148,8 @@ async def _run(ledger: Ledger, listener: socket.socket, until_eof: bool, as_json
     await serving
 
 
-def _end_at_eof(server: Server) -> None:
+def end_at_eof(server: Server) -> None:
+    """End the server when standard input does: whoever started it is gone."""
     with contextlib.suppress(OSError):
         while os.read(STDIN, 4_096):  # not sys.stdin, whose lock this thread would take into the interpreter's end
             pass
@@ -156,7 +157,7 @@ def _end_at_eof(server: Server) -> None:
 
 
 @contextlib.contextmanager
-def _told_to_end(server: Server) -> Iterator[None]:
+def told_to_end(server: Server) -> Iterator[None]:
     """A signal ends the server in good order; uvicorn of itself would send the signal once more and be killed."""
 
     def end() -> None:
