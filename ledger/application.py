@@ -88,7 +88,7 @@ class Entry:
     @property
     def statement(self) -> Statement:
         """The statement, read."""
-        return read_stored(self.row.jwt, self.row.disclosures)
+        return read_stored(self.row.jwt, self.row.disclosures, self.row.redacted)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON: index, event, jti, recorded_at, leaf_hash (hex) and the statement's text."""

@@ -45,6 +45,8 @@ from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.context import ROSTER_EVENTS, Context, Entered, Roster
 from ledger.domain.decide import decide
 from ledger.domain.genesis import GenesisTerms, decide_genesis
+from ledger.domain.record import Record
+from ledger.domain.redaction import taken_effect
 from ledger.domain.refusals import Refusal
 from ledger.domain.study import protocol_file
 from ledger.merkle.tree import HASH_BYTES, Frontier, entry_leaf_hash
@@ -53,12 +55,12 @@ from ledger.receipts import Receipts, base64url
 from ledger.signer import LogSigner, SignedTree, SignerAlarm, fell_back
 from ledger.signing.errors import BadSignature
 from ledger.signing.keys import PublicKey
-from ledger.signing.statement import Statement, read_stored, verify
-from ledger.store import evidence, statements
+from ledger.signing.statement import Statement, disclosures_by_digest, read_stored, verify
+from ledger.store import evidence, redactions, statements
 from ledger.store.database import Conn, Database
 from ledger.store.errors import DatabaseFull, DatabaseUnavailable, StoreError, translated
 from ledger.store.recorder import EventClasses, LedgerMapper, LedgerStoredEvent
-from ledger.store.rows import AppendStart, EventRow, Head
+from ledger.store.rows import AppendStart, EventRow, Head, RedactionRow
 
 MAX_BATCH = 1_000
 """Statements in one transaction: some 100 ms of deciding, so that a lock is never held long."""
@@ -422,6 +424,8 @@ class StudyWriter:
             self._answer([(s, alarm) for s in batch])
             return
         self.clock_alarm = None
+        if out.redactions:
+            self._state = None  # what it holds was read before: numbers in the roster, other records' copies
         if self._state is not None:
             self._state.shrink()
         self._put_back(out.left)
@@ -447,7 +451,7 @@ class StudyWriter:
         frontier = out.growth(state)
         head = Head(state.position, b"".join(frontier.peaks), frontier.root(), state.last_recorded_at)
         try:
-            statements.finish_append(connection, self.study, out.rows, head)
+            statements.finish_append(connection, self.study, out.rows, head, out.redactions)
         except BaseException:
             self._state = None
             raise
@@ -557,6 +561,7 @@ class StudyWriter:
                 lambda id: self._load(connection, state, id),
                 lambda size: self._root_at(connection, size),
                 lambda jti: self._entered(connection, jti, out),
+                lambda record: self._disclosed(connection, record, out),
             )
         )
         return state.study if about == self._study_id else subject
@@ -600,6 +605,7 @@ class StudyWriter:
         row = _row(self._mapper.to_stored_event(event), statement, leaf)
         out.rows.append(row)
         answer = Answer(statement.jti, state.position, leaf, at, row=row)
+        out.redactions += [RedactionRow(*one) for one in taken_effect(aggregate.records, statement.jti)]
         out.known[statement.jti] = (state.position, sha256(statement.jwt.encode()).digest())
         out.leaves.append(leaf)
         state.position += 1
@@ -634,7 +640,8 @@ class StudyWriter:
         while state.position < head.size:
             rows = statements.select_events(connection, self.study, state.position, head.size, MAX_BATCH)
             for row in rows:
-                self._fold(state, row)
+                if self._fold(connection, state, row):
+                    return self._caught_up(connection, head)
                 state.position = row.idx + 1
         state.frontier = frontier_of(head)
         state.last_recorded_at = head.last_recorded_at
@@ -661,15 +668,20 @@ class StudyWriter:
     def _event(self, row: EventRow) -> Any:
         return self._mapper.to_domain_event(LedgerStoredEvent.of_row(row))
 
-    def _fold(self, state: _State, row: EventRow) -> None:
-        """Fold one row that is already recorded into what is held in memory."""
+    def _fold(self, connection: Conn, state: _State, row: EventRow) -> bool:
+        """Fold one row that is already recorded into what is held in memory. True: something is redacted since, so
+        that everything has to be read anew, and nothing is held any more."""
         event = self._event(row)
+        if event.statement.event == "Countersigned" and redactions.took_effect(connection, self.study, row.idx):
+            self._state = None
+            return True
         if row.originator_id == self._study_id:
             state.study = event.mutate(state.study)
         elif row.originator_id in state.subjects:
             event.mutate(state.subjects[row.originator_id])
         if event.statement.event in ROSTER_EVENTS:
             state.roster.apply(record_of(event.statement, row.idx, row.recorded_at))
+        return False
 
     def _load(self, connection: Conn, state: _State, id: UUID) -> Subject | None:
         subject = state.subjects.get(id)
@@ -682,6 +694,14 @@ class StudyWriter:
                 return None
         state.keep(id, subject)
         return subject
+
+    def _disclosed(self, connection: Conn, record: Record, out: _Batch) -> dict[str, str]:
+        """The disclosures of a record that are there: digest and field. Of this very batch, or as recorded before."""
+        with translated():
+            recorded = next((row for row in out.rows if row.idx == record.index), None)
+            row = recorded or statements.find_event(connection, self.study, record.jti)
+        here = disclosures_by_digest(() if row is None else row.disclosures)
+        return {digest: name for digest, name in here.items() if name not in record.redacted}
 
     def _root_at(self, connection: Conn, size: int) -> str | None:
         """The root of the first `size` entries; None beyond what was signed, by whichever process."""
@@ -830,6 +850,7 @@ class _Batch:
     known: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     differing: list[SeenDiffers] = field(default_factory=list)
     left: list[Submission] = field(default_factory=list)
+    redactions: list[RedactionRow] = field(default_factory=list)
     spoiled: bool = False
     committing: bool = False
 

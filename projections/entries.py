@@ -43,6 +43,7 @@ class Entries:
             "effective_at": record.effective_at if not record.pending else None,
             "masked": masked,
             "fields": {} if masked else {**record.body, **record.content},
+            "redacted": _redacted(record),
             "corrected": {} if masked else {name: _values(record, name) for name in record.values},
             "acts": [self._act(index) for index in record.acts],
         }
@@ -90,9 +91,16 @@ def _values(record: Record, name: str) -> list[dict[str, Any]]:
             "actor": value.iss,
             "role": value.role,
             "reason": value.reason,
+            "redacted_at": value.redacted,
         }
         for value in record.values[name]
     ]
+
+
+def _redacted(record: Record) -> dict[str, int]:
+    """The fields whose current value is redacted, each with the index from which on it is gone."""
+    gone = {name: record.gone(name) for name in (*record.redacted, *record.values)}
+    return {name: index for name, index in gone.items() if index is not None}
 
 
 def masked(study: Study, subject: Subject) -> frozenset[int]:

@@ -43,6 +43,8 @@ def record_of(statement: Statement, index: int, recorded_at: str, registrars_req
     claims = statement.claims
     record = Record(index, recorded_at, statement.digest, statement.kid, claims, model.kind, body, content)
     record.pending = bool(CATALOGUE.countersigners(claims, registrars_required))
+    if statement.redacted:
+        record.redacted = dict(statement.redacted)
     return record
 
 

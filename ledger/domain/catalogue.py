@@ -30,6 +30,7 @@ from ledger.domain import (
     oversight,
     product,
     query,
+    redaction,
     signature_key,
     specimen,
     study,
@@ -161,6 +162,7 @@ CATALOGUE = Catalogue(
     + adverse_event.EVENTS
     + deviation.EVENTS
     + correction.EVENTS
+    + redaction.EVENTS
     + query.EVENTS
     + oversight.EVENTS
 )

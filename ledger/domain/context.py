@@ -5,7 +5,7 @@ Everything is as of just below the candidate's own index. Rules are pure: they r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -108,7 +108,8 @@ class Context:
 
     `load` gives another subject of the study by its UUID, as of the same index; `root_at` the tree's root at
     a size up to the last signed one, or None beyond it; `entered` any statement recorded below this index by its
-    event id. `recorded_at` is the ledger's time for the candidate.
+    event id; `disclosed` the disclosures of a record that are still there, each digest with the name of its field.
+    `recorded_at` is the ledger's time for the candidate.
     """
 
     study: Study
@@ -120,6 +121,7 @@ class Context:
     load: Callable[[UUID], Subject | None]
     root_at: Callable[[int], str | None]
     entered: Callable[[str], Entered | None] = lambda jti: None
+    disclosed: Callable[[Record], Mapping[str, str]] = lambda record: {}
 
     def other_subject(self, label: str) -> Subject | None:
         """Another subject by its label, `subject/<uuid>`; the candidate's own too."""

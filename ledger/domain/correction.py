@@ -1,4 +1,4 @@
-"""Acts that change what is current: corrections, voids, reversals, second signatures, redaction.
+"""Acts that change what is current: corrections, voids, reversals, second signatures.
 
  CORRECTION-1  the act names an earlier record of the same subject by event id and digest
  CORRECTION-2  `sub` and `site` are the target's, as recorded
@@ -24,7 +24,6 @@ from functools import cache
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic import Field as ModelField
 
 from ledger.domain.context import Context
 from ledger.domain.manifestation import FIELDS as MANIFESTATION
@@ -36,7 +35,6 @@ from ledger.domain.model import (
     FullDate,
     Governance,
     Label,
-    Part,
     Reason,
     Target,
     Text,
@@ -51,7 +49,6 @@ from ledger.domain.roles import (
     LABORATORY,
     MANUFACTURER,
     PHARMACY,
-    PRIVACY,
     SITE_STAFF,
     SPONSOR,
     SPONSOR_SAFETY,
@@ -130,27 +127,6 @@ class SignatureWithdrawn(Act):
     reason: Reason
 
 
-class RedactedRecord(Part):
-    """A record and the digests of its disclosures to destroy."""
-
-    jti: Label
-    digest: Digest
-    disclosures: Annotated[list[Digest], ModelField(min_length=1)]
-
-
-class FieldsRedacted(Act):
-    """Fields are destroyed for a legal reason, once a second role has countersigned."""
-
-    recorders = PRIVACY
-    countersigners = DATA_MANAGER | INVESTIGATOR
-    words = "ordered the redaction of fields: {reason}"
-    rules = ("CORRECTION-1",)
-
-    records: Annotated[list[RedactedRecord], ModelField(min_length=1), CLEAR]
-    legal_basis: Annotated[Label, CLEAR]
-    reason: Reason
-
-
 class Countersigned(Act):
     """A second person signs; what waited for it takes effect here."""
 
@@ -194,7 +170,6 @@ EVENTS: tuple[type[EventModel], ...] = (
     DecisionReversed,
     AttributionDisputed,
     SignatureWithdrawn,
-    FieldsRedacted,
     Countersigned,
     TranscriptionPeriodDeclared,
     RefusalAdopted,
@@ -321,17 +296,23 @@ def target_record(ctx: Context) -> Record:
     for claim in ("corrects", "voids", "answers", "reverses", "countersigns"):
         named = ctx.candidate.claims.get(claim)
         if named is not None:
-            return _find(ctx, named)
+            return find_record(ctx, named)
     raise TargetUnknown("the statement names no earlier record")
 
 
-def _find(ctx: Context, named: Any) -> Record:
+def find_record(ctx: Context, named: Any) -> Record:
+    """CORRECTION-1: the record with this event id and digest, of the aggregate that the candidate belongs to."""
     found = ctx.records.get(named["jti"])
     if found is None:
         raise TargetUnknown(f"{ctx.candidate.sub} has no record {named['jti']}")
     if found.digest != named["digest"]:
         raise TargetUnknown(f"the record {named['jti']} has the digest {found.digest}", (found.index,))
     return found
+
+
+def target_unknown(because: str, index: int) -> TargetUnknown:
+    """CORRECTION-1, where a record stands and what is named of it does not."""
+    return TargetUnknown(because, (index,))
 
 
 def target_is_here(ctx: Context) -> None:
@@ -445,7 +426,7 @@ def named_record(ctx: Context, named: Any) -> Record:
 
     Its site is where it was recorded, what that was corrected to, or where its subject was transferred to.
     """
-    found, site = _find(ctx, named), ctx.candidate.claims.get("site")
+    found, site = find_record(ctx, named), ctx.candidate.claims.get("site")
     places = {found.claims.get("site"), found.site}
     if ctx.subject is not None:
         places.add(site_of(ctx.subject))
@@ -456,23 +437,14 @@ def named_record(ctx: Context, named: Any) -> Record:
 
 def attribution_is_own(ctx: Context) -> None:
     """CORRECTION-1, CORRECTION-6: the record stands under the actor's own name."""
-    target = _find(ctx, ctx.candidate.body["record"])
+    target = find_record(ctx, ctx.candidate.body["record"])
     if target.iss != ctx.candidate.iss:
         raise NotYourSignature(f"the record is by {target.iss!r}", (target.index,))
 
 
-def redacts_what_is_there(ctx: Context) -> None:
-    """CORRECTION-1: each record stands under the same subject, and each digest is one of its disclosures'."""
-    for named in ctx.candidate.body["records"]:
-        target = _find(ctx, named)
-        strange = sorted(set(named["disclosures"]) - set(target.claims.get("_sd", ())))
-        if strange:
-            raise TargetUnknown(f"the record {target.jti} has no disclosure {strange[0]}", (target.index,))
-
-
 def signature_is_own(ctx: Context) -> None:
     """CORRECTION-1, CORRECTION-6: a signature (a statement with a meaning) of the same person."""
-    target = _find(ctx, ctx.candidate.body["record"])
+    target = find_record(ctx, ctx.candidate.body["record"])
     if target.iss != ctx.candidate.iss or target.meaning is None:
         raise NotYourSignature(f"it is {'an entry' if target.meaning is None else target.iss}", (target.index,))
 
@@ -502,6 +474,5 @@ PRECONDITIONS = {
     "DecisionReversed": (target_is_here, decision_can_be_reversed, nobody_was_treated_under_it),
     "AttributionDisputed": (attribution_is_own,),
     "SignatureWithdrawn": (signature_is_own,),
-    "FieldsRedacted": (redacts_what_is_there,),
     "Countersigned": (target_is_here, waits_for_this_role),
 }

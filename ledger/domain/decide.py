@@ -47,6 +47,7 @@ from ledger.domain import (
     oversight,
     product,
     query,
+    redaction,
     safety_review,
     signature_key,
     specimen,
@@ -195,6 +196,7 @@ PRECONDITIONS: dict[str, tuple[Precondition, ...]] = dict(
             adverse_event,
             deviation,
             correction,
+            redaction,
             query,
             oversight,
         )

@@ -10,7 +10,7 @@ The rules kept here, for subjects and the study alike (ICH E6(R3) 4.2.2; 21 CFR 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 CLAIM_FIELDS = frozenset({"site"})
@@ -30,7 +30,8 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One value that a field has had: who put it there, in which role, when, why; `act` is the index."""
+    """One value that a field has had: who put it there, in which role, when, why; `index` is that of the act,
+    `redacted` the index from which on the value is gone."""
 
     value: Any
     index: int
@@ -38,6 +39,7 @@ class Value:
     iss: str
     role: str
     reason: str | None = None
+    redacted: int | None = None
 
 
 @dataclass(slots=True)
@@ -45,7 +47,8 @@ class Record:
     """One recorded statement and what later acts made of it.
 
     `content` holds the current disclosed values, `values` every value in order for each field that was ever
-    corrected, `body` the clear fields, `claims` the signed claims as received.
+    corrected, `body` the clear fields, `claims` the signed claims as received. `redacted` names the fields of the
+    statement itself that are gone, each with the index from which on they are; `gone` tells it of a current value.
     """
 
     index: int
@@ -81,8 +84,10 @@ class Record:
     @property
     def site(self) -> str | None:
         """The site as corrected."""
-        corrected = self.values.get("site")
-        return corrected[-1].value if corrected else self.claims.get("site")
+        for value in reversed(self.values.get("site", ())):
+            if value.redacted is None:
+                return value.value  # type: ignore[no-any-return]
+        return self.claims.get("site")
 
     @property
     def occurred_at(self) -> str | None:
@@ -98,6 +103,11 @@ class Record:
     def done(self) -> bool:
         """Stands, and records something that happened rather than that it did not."""
         return self.stands and self.content.get("status") not in ("not done", "unknown")
+
+    def gone(self, name: str) -> int | None:
+        """The index from which on a field's current value is redacted; None where it is not."""
+        history = self.values.get(name)
+        return history[-1].redacted if history else self.redacted.get(name)
 
     def get(self, name: str, default: Any = None) -> Any:
         """A field, disclosed or clear."""
@@ -196,11 +206,13 @@ class Records:
         history = target.values.get(name)
         if history is None:
             first = target.claims.get(name) if name in CLAIM_FIELDS else target.content.get(name)
-            author = Value(first, target.index, target.recorded_at, target.iss, target.role)
+            gone = None if name in CLAIM_FIELDS else target.redacted.get(name)
+            author = Value(first, target.index, target.recorded_at, target.iss, target.role, None, gone)
             history = target.values[name] = [author]
         value = record.content.get("value")
         reason = record.content.get("reason")
-        history.append(Value(value, record.index, record.recorded_at, record.iss, record.role, reason))
+        gone = record.redacted.get("value")
+        history.append(Value(value, record.index, record.recorded_at, record.iss, record.role, reason, gone))
         if name not in CLAIM_FIELDS:
             if value is None:
                 target.content.pop(name, None)
@@ -242,6 +254,42 @@ class Records:
             target.disputed.append(record.index)
             changed.append(target)
 
+    def _redact(self, record: Record, changed: list[Record]) -> None:
+        """The fields that an order names are gone, with what corrections made of them, stored still or not."""
+        for named in record.body["records"]:
+            target = self.by_jti.get(named["jti"])
+            if target is None:
+                continue
+            target.acts.append(record.index)
+            changed.append(target)
+            for name in named.get("fields", ()):
+                target.redacted.setdefault(name, record.effective_at)
+                self._blank(target, name, target.index, target.redacted[name])
+                if target.gone(name) is not None:
+                    target.content.pop(name, None)
+                if target.event == "EntryCorrected" and name in ("value", "reason"):
+                    self._blank_correction(target, name, changed)
+
+    def _blank_correction(self, act: Record, name: str, changed: list[Record]) -> None:
+        """The value, or the reason, that a correction gave is gone from the record that it corrected."""
+        corrected, field_name = self.target_of(act), act.claims["corrects"]["field"]
+        if corrected is None:
+            return
+        changed.append(corrected)
+        if name == "reason":
+            history = corrected.values.get(field_name, [])
+            history[:] = [replace(one, reason=None) if one.index == act.index else one for one in history]
+            return
+        self._blank(corrected, field_name, act.index, act.redacted["value"])
+        if field_name not in CLAIM_FIELDS and corrected.gone(field_name) is not None:
+            corrected.content.pop(field_name, None)
+
+    @staticmethod
+    def _blank(record: Record, name: str, index: int, at: int) -> None:
+        """Of the values that a field has had, the one that was given at an index is gone."""
+        history = record.values.get(name, [])
+        history[:] = [replace(one, value=None, redacted=at) if one.index == index else one for one in history]
+
 
 _EFFECTS = {
     "EntryCorrected": Records._correct,
@@ -249,4 +297,5 @@ _EFFECTS = {
     "DecisionReversed": Records._reverse,
     "SignatureWithdrawn": Records._withdraw_signature,
     "AttributionDisputed": Records._dispute,
+    "FieldsRedacted": Records._redact,
 }

@@ -27,6 +27,7 @@ __all__ = [
     "Malformed",
     "Statement",
     "disclosure_digest",
+    "disclosures_by_digest",
     "make",
     "new_salt",
     "parse",
@@ -44,7 +45,8 @@ class Statement:
     """A statement as received and as read; equal to another when the bytes are.
 
     `content` holds the fields whose disclosures are present: all of them after `parse`, fewer after
-    `read_stored` of a redacted record. The mappings are not to be changed.
+    `read_stored` of a redacted record, whose `redacted` fields are then named, each with the index from which on it
+    was. The mappings are not to be changed.
     """
 
     jwt: str
@@ -54,6 +56,7 @@ class Statement:
     claims: Mapping[str, Any] = field(compare=False)
     content: Mapping[str, Any] = field(compare=False)
     digest: str = field(compare=False)
+    redacted: Mapping[str, int] = field(compare=False, default_factory=dict)
 
     def text(self) -> str:
         """`jwt~d1~...~dn~`, the bytes received."""
@@ -234,8 +237,9 @@ def verify(statement: Statement, key: PublicKey) -> None:
         raise BadSignature(f"the signature is not one by the key {key.kid} ({key.alg}) over these bytes")
 
 
-def read_stored(jwt: str, disclosures: Iterable[str]) -> Statement:
-    """Read what was parsed strictly before it was stored; redacted disclosures may be missing.
+def read_stored(jwt: str, disclosures: Iterable[str], redacted: Iterable[str] = ()) -> Statement:
+    """Read what was parsed strictly before it was stored; redacted disclosures may be missing, and then stand in
+    `redacted` as the store names them: `<index>:<field>`.
 
     Fast, and therefore without the rules: `unmatched_disclosures` and the Merkle log say whether the stored
     bytes are still the received ones. Bytes that cannot be read at all raise `Malformed` (STORED-1).
@@ -254,13 +258,24 @@ def read_stored(jwt: str, disclosures: Iterable[str]) -> Statement:
             raise ValueError("parts do not fit together")
     except (ValueError, TypeError, Malformed) as error:
         raise Malformed("STORED-1", f"a stored statement cannot be read ({error})") from None
-    return Statement(jwt, received, alg, kid, claims, content, wire.digest(raw))
+    gone = {name: int(index) for index, _, name in (one.partition(":") for one in redacted)}
+    return Statement(jwt, received, alg, kid, claims, content, wire.digest(raw), gone)
 
 
 def unmatched_disclosures(statement: Statement) -> tuple[str, ...]:
     """The disclosures whose digest is not in `_sd`: none, unless stored bytes were altered."""
     digests = frozenset(statement.claims.get("_sd", ()))
     return tuple(d for d in statement.disclosures if disclosure_digest(d) not in digests)
+
+
+def disclosures_by_digest(disclosures: Iterable[str]) -> dict[str, str]:
+    """Of each disclosure the digest and the name of its field."""
+    return {disclosure_digest(one): _read(one)[1] for one in disclosures}
+
+
+def _read(disclosure: str) -> list[Any]:
+    """Salt, name and value of a stored disclosure."""
+    return json.loads(a2b_base64(disclosure.encode("ascii").translate(TO_STANDARD) + b"=="))  # type: ignore[no-any-return]
 
 
 def _json(value: Any) -> bytes:

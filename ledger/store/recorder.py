@@ -39,6 +39,7 @@ class LedgerStoredEvent(StoredEvent):
     disclosures: tuple[str, ...] = ()
     index: int = -1
     recorded_at: str = ""
+    redacted: tuple[str, ...] = ()
 
     @classmethod
     def of_row(cls, row: EventRow) -> LedgerStoredEvent:
@@ -51,6 +52,7 @@ class LedgerStoredEvent(StoredEvent):
             row.disclosures,
             row.idx,
             row.recorded_at,
+            row.redacted,
         )
 
 
@@ -97,7 +99,7 @@ class LedgerMapper(Mapper[UUID]):
         classes = self._study if stored_event.originator_id == self._study_id else self._subject
         event, _, version = stored_event.topic.partition("/")
         classes.check(event, int(version))
-        statement = read_stored(stored_event.state.decode(), stored_event.disclosures)
+        statement = read_stored(stored_event.state.decode(), stored_event.disclosures, stored_event.redacted)
         fields: dict[str, Any] = {
             "originator_id": stored_event.originator_id,
             "originator_version": stored_event.originator_version,

@@ -22,7 +22,8 @@ class Head:
 class EventRow:
     """One event as stored. `jwt` is the ASCII text as received; `recorded_at` has 27 characters,
     `YYYY-MM-DDTHH:MM:SS.ffffffZ`; `leaf_hash` 32 bytes; `jti` is a lowercase UUID; `disclosures` are
-    base64url texts, fewer than were received once some have been redacted."""
+    base64url texts, fewer than were received once some have been redacted; `redacted` then names the fields, each
+    as `<index from which on it is>:<field>`."""
 
     idx: int
     originator_id: UUID
@@ -34,6 +35,7 @@ class EventRow:
     kid: str
     recorded_at: str
     leaf_hash: bytes
+    redacted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +97,26 @@ class TimestampRow:
     token: bytes
     stamped_at: datetime
     received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RedactionRow:
+    """A redacted disclosure: of the event `jti` the one with the digest `disclosure`, whose field's name is `field`;
+    the order stands at `ordered_idx`, and its second signature, from which on it holds, at `effective_idx`."""
+
+    jti: str
+    disclosure: str
+    field: str
+    ordered_idx: int
+    effective_idx: int
+
+
+@dataclass(frozen=True, slots=True)
+class DestructionRow:
+    """Where (`log` or `projections`) and when (aware) a redaction was carried out, and how many disclosures were
+    destroyed there then."""
+
+    effective_idx: int
+    place: str
+    destroyed_at: datetime
+    disclosures: int

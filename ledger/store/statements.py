@@ -23,7 +23,8 @@ from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
 
 from ledger.store.errors import StudyOriginDiffers, StudyUnknown
-from ledger.store.rows import AppendStart, EventRow, Head, KnownEvent
+from ledger.store.redactions import insert_redactions
+from ledger.store.rows import AppendStart, EventRow, Head, KnownEvent, RedactionRow
 from ledger.store.sql import SQL
 
 Conn = Connection[TupleRow]
@@ -87,11 +88,15 @@ def begin_append(conn: Conn, study: str, jtis: Collection[str]) -> AppendStart:
         return AppendStart(head_of(study, head.fetchone()), _known(row[:3] for row in known), database_time)
 
 
-def finish_append(conn: Conn, study: str, rows: Sequence[EventRow], head: Head) -> None:
-    """Inserts the events, moves the head and commits, in one round trip. When it returns, the batch is
-    durable."""
+def finish_append(
+    conn: Conn, study: str, rows: Sequence[EventRow], head: Head, redactions: Sequence[RedactionRow] = ()
+) -> None:
+    """Inserts the events, moves the head and commits, in one round trip, with the redactions that take effect at
+    these events. When it returns, the batch is durable."""
     with _abandoned_on_error(conn), conn.pipeline():
         conn.execute(SQL["insert_events"], _event_values(study, rows))
+        if redactions:
+            insert_redactions(conn, study, redactions)
         conn.execute(SQL["store_head"], _head_values(study, head))
         conn.execute(SQL["commit"])
 
@@ -205,8 +210,8 @@ def _known(rows: Iterable[TupleRow]) -> dict[str, KnownEvent]:
 
 def _events(conn: Conn, name: str, values: dict[str, Any]) -> list[EventRow]:
     return [
-        EventRow(idx, originator, version, topic, state.decode("ascii"), tuple(disclosures), jti, kid, at, leaf)
-        for idx, originator, version, topic, state, disclosures, jti, kid, at, leaf in conn.execute(
+        EventRow(idx, originator, version, topic, state.decode("ascii"), tuple(shown), jti, kid, at, leaf, tuple(gone))
+        for idx, originator, version, topic, state, shown, jti, kid, at, leaf, gone in conn.execute(
             SQL[name], values, binary=True
         )
     ]

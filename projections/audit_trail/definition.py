@@ -4,7 +4,8 @@ Rules:
 - the initial entry is in the trail like every change, blanks and "not done" included; so is every workflow action;
 - a row says what was recorded then: later corrections have rows of their own, with the value before and after;
 - what waits for a second signature says so, and from which index on it took effect;
-- what was redacted is no longer there, and the row says how many fields are gone.
+- what was redacted is no longer there: the row names the field, and from which index on it is gone; the order of a
+  redaction has a data point for each field that it names.
 A statement's data points stand together in one row; the view makes a line of each.
 """
 
@@ -94,6 +95,9 @@ NUMBERS = Table(
 
 _ENCODER = msgspec.json.Encoder()
 
+Point = tuple[str, Any, Any] | tuple[str, Any, Any, int]
+"""Field, value before, value after; for a value that is redacted, the index from which on it is gone."""
+
 
 def changed(state: Study | Subject, touched: Sequence[Record]) -> Iterator[Row]:
     """One row for each record, and the subject's numbers where a screening is among them."""
@@ -110,7 +114,7 @@ def _entry(state: Study | Subject, record: Record) -> tuple[Any, ...]:
     claims = record.claims
     target = _target(state, record)
     recorded = as_recorded(record)
-    points = list(_points(record, target, recorded))
+    points = list(_points(state, record, target, recorded))
     fields = tuple(sorted({point[0] for point in points}))
     gone = len(claims.get("_sd", ())) - len(recorded)
     return (
@@ -164,30 +168,51 @@ def as_recorded(record: Record) -> dict[str, Any]:
     blank = []
     for name in corrected:
         content[name] = record.values[name][0].value
-        if content[name] is None:
+        if name in record.redacted:
+            del content[name]
+        elif content[name] is None:
             blank.append(name)
-    missing = len(content) - len(record.claims.get("_sd", ()))
+    missing = len(content) + len(record.redacted) - len(record.claims.get("_sd", ()))
     if blank and missing > 0:  # these were not stated at all; what was stated as blank stays
         for name in blank:
             del content[name]
     return content
 
 
-def _points(record: Record, target: Record | None, recorded: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Field, value before, value after: what this statement set."""
+def _points(state: Study | Subject, record: Record, target: Record | None, recorded: dict[str, Any]) -> Iterator[Point]:
+    """What this statement set."""
     if record.event == "EntryCorrected":
         name = record.claims["corrects"]["field"]
-        yield name, _before(record, target, name), recorded.get("value")
+        yield _point(name, _before(record, target, name), recorded.get("value"), record.redacted.get("value"))
         return
+    if record.event == "FieldsRedacted":
+        yield from _ordered(state, record)
     if record.event in _STANDING:
         before, after = _STANDING[record.event]
-        yield STANDING, before, after
-    said_already = ("record", "reason") if record.event in _STANDING else ()
+        yield _point(STANDING, before, after)
+    said_already: tuple[str, ...] = ("record", "reason") if record.event in _STANDING else ()
+    if record.event == "FieldsRedacted":
+        said_already = ("records",)
     # In the catalogue's order: the one in the statement is lost where a later correction took a field away.
     fields = {**record.body, **recorded}
     for name in CATALOGUE[record.event].model_fields:
         if name in fields and name not in said_already:
-            yield name, None, fields[name]
+            yield _point(name, None, fields[name])
+        elif name in record.redacted and name not in said_already:
+            yield _point(name, None, None, record.redacted[name])
+
+
+def _point(name: str, before: Any, after: Any, gone: int | None = None) -> Point:
+    return (name, before, after) if gone is None else (name, before, after, gone)
+
+
+def _ordered(state: Study | Subject, record: Record) -> Iterator[Point]:
+    """Each field that an order of redaction names, and of which record."""
+    for named in record.body["records"]:
+        holder = state.records.get(named["jti"])
+        where = "a record that does not stand here" if holder is None else f"{holder.event} at index {holder.index}"
+        for name in named.get("fields", ()):
+            yield _point(name, None, f"redacted in {where}")
 
 
 def _before(record: Record, target: Record | None, name: str) -> Any:

@@ -22,7 +22,7 @@ COLUMNS = (
     "index", "recorded_at", "occurred_at", "signed_at", "captured_at", "transferred_at", "aware_at", "sub",
     "subject_number", "site", "event", "event_label", "field", "field_label", "previous_value", "new_value", "actor",
     "role", "organisation", "reason", "meaning", "mode", "late", "target_index", "target_event", "pending", "redacted",
-    "event_id", "sentence",
+    "redacted_at",    "event_id", "sentence",
 )  # fmt: skip
 """Of a line, in this order in files. Times are ISO 8601; `recorded_at` and `signed_at` in UTC, the others as stated."""
 
@@ -64,8 +64,10 @@ class Lines:
                 "field_label": field_label(name) if name else "",
                 "previous_value": None if waiting else as_cell(before),
                 "new_value": as_cell(after),
+                "redacted": gone is not None,
+                "redacted_at": gone,
             }
-            for name, before, after in data_points(points) or [("", None, None)]
+            for name, before, after, gone in data_points(points) or [("", None, None, None)]
             if field is None or name == field or name.startswith(f"{field}.")
         ]
 
@@ -91,33 +93,33 @@ def _common(entry: Any) -> dict[str, Any]:
         "late": bool(entry.late),
         "target_index": entry.target,
         "target_event": entry.target_event,
-        "redacted": bool(entry.redacted),
         "event_id": entry.jti,
     }
 
 
 def _said(entry: Any, points: list[list[Any]], about: dict[str, Any]) -> str:
-    fields = {name: new for name, _, new in points}
+    fields = {point[0]: point[2] for point in points if len(point) == 3}
     if entry.event == "EntryCorrected" and points:
         about = {**about, "field": points[0][0], "previous": points[0][1]}
-        fields = {"value": points[0][2]}
+        fields = {"value": "[redacted]" if len(points[0]) > 3 else points[0][2]}
     if entry.reason is not None:
         fields.setdefault("reason", entry.reason)
     said = sentence(entry.event, fields, about)
     return f"{said} {entry.redacted} of its fields are redacted." if entry.redacted else said
 
 
-def data_points(points: list[list[Any]]) -> list[tuple[str, Any, Any]]:
-    """The points of a statement, with a field that has named parts taken apart into those that changed."""
-    found: list[tuple[str, Any, Any]] = []
-    for name, before, after in points:
-        if not _has_parts(before, after):
-            found.append((name, before, after))
+def data_points(points: list[list[Any]]) -> list[tuple[str, Any, Any, int | None]]:
+    """The points of a statement, with a field that has named parts taken apart into those that changed; last, the
+    index from which on a value is gone."""
+    found: list[tuple[str, Any, Any, int | None]] = []
+    for name, before, after, *gone in points:
+        if gone or not _has_parts(before, after):
+            found.append((name, before, after, gone[0] if gone else None))
             continue
         earlier, later = before or {}, after or {}
         names = [*earlier, *(part for part in later if part not in earlier)]
         found.extend(
-            (f"{name}.{part}", earlier.get(part), later.get(part))
+            (f"{name}.{part}", earlier.get(part), later.get(part), None)
             for part in names
             if before is None or earlier.get(part) != later.get(part)
         )

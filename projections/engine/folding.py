@@ -30,7 +30,7 @@ MAX_RECORDS_HELD = 20_000
 
 
 REDACTING = "FieldsRedacted"
-"""After this event, or its countersignature, disclosures are gone from the ledger that were folded before."""
+"""From the second signature of this event on, disclosures are gone from the ledger that were folded before."""
 
 
 ACTS = frozenset(
@@ -41,6 +41,7 @@ ACTS = frozenset(
         "Countersigned",
         "SignatureWithdrawn",
         "AttributionDisputed",
+        REDACTING,
     }
 )
 """Events that change earlier records, and so are folded with whatever is read."""
@@ -55,6 +56,7 @@ class StoredEvent(NamedTuple):
     jwt: bytes
     disclosures: Sequence[str]
     recorded_at: str
+    redacted: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,7 @@ def topics_of(events: Iterable[str]) -> list[str]:
 
 def stored_statement(event: StoredEvent) -> Statement:
     """The statement of a stored event."""
-    return read_stored(event.jwt.decode("ascii"), event.disclosures)
+    return read_stored(event.jwt.decode("ascii"), event.disclosures, event.redacted)
 
 
 def events_of_topics(

@@ -1,7 +1,8 @@
 """The study's own aggregate at a size, for readers: folded from the ledger, kept between readings.
 
 What is kept is shared by all threads of the process and never changed. It is good for every size from its last
-event up to where the ledger was looked at; a reading further on copies it and goes on from there.
+event up to where the ledger was looked at; a reading further on copies it and goes on from there. What was kept
+before something was redacted is of no more use.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from ledger.domain.record import Record
 from ledger.store.database import Database
 from projections.engine.errors import StudyNotKnown
 from projections.engine.folding import (
-    REDACTING,
     aggregates_below,
     events_of_topics,
     fold_one,
@@ -44,6 +44,7 @@ MAX_STUDIES_KEPT = 64
 class _Kept:
     study: Study
     upto: int
+    redacted: int
 
 
 class StudyCache:
@@ -51,7 +52,7 @@ class StudyCache:
 
     def __init__(self) -> None:
         self._kept: dict[UUID, _Kept] = {}
-        self._rosters: dict[str, tuple[Roster, int]] = {}
+        self._rosters: dict[str, tuple[Roster, int, int]] = {}
         self._lock = threading.Lock()
 
     def study_at(self, conn: Conn, study_id: str, size: int) -> Study:
@@ -59,35 +60,41 @@ class StudyCache:
         row = conn.execute(SQL["origin"], {"study": study_id}).fetchone()
         if row is None:
             raise StudyNotKnown(f"there is no study {study_id!r}")
-        own = study_aggregate_id(row[0])
+        own, redacted = study_aggregate_id(row[0]), int(row[1])
         with self._lock:
-            kept = self._kept.get(own) or _Kept(empty(Study, own), 0)
+            kept = self._kept.get(own) or _Kept(empty(Study, own), 0, redacted)
+            if kept.redacted != redacted:
+                kept = _Kept(empty(Study, own), 0, redacted)
         if kept.study.records.last_index < size <= kept.upto:
             return kept.study
         forward = size > kept.upto
         study = _forward(conn, study_id, kept.study if forward else empty(Study, own), size)
         if forward:
-            self._keep(own, _Kept(study, size))
+            self._keep(own, _Kept(study, size, redacted))
         return study
 
     def roster_at(self, conn: Conn, study_id: str, size: int) -> Roster:
         """Who is enrolled as of a size, and nothing else of the roster; not to be changed."""
+        row = conn.execute(SQL["origin"], {"study": study_id}).fetchone()
+        redacted = 0 if row is None else int(row[1])
         with self._lock:
-            roster, upto = self._rosters.get(study_id, (Roster(), 0))
-        if upto > size:
+            roster, upto, known = self._rosters.get(study_id, (Roster(), 0, redacted))
+        if upto > size or known != redacted:
             roster, upto = Roster(), 0
         roster = Roster(dict(roster.seats), left=dict(roster.left))
         for event in events_of_topics(conn, study_id, topics_of(SEATING), size, start=upto):
             roster.apply(record_of(stored_statement(event), event.idx, event.recorded_at))
         with self._lock:
-            if size >= self._rosters.get(study_id, (roster, 0))[1]:
-                self._rosters[study_id] = (roster, size)
+            _, upto, known = self._rosters.get(study_id, (roster, 0, redacted))
+            if size >= upto or known < redacted:
+                self._rosters[study_id] = (roster, size, redacted)
         return roster
 
     def _keep(self, own: UUID, kept: _Kept) -> None:
         with self._lock:
             known = self._kept.pop(own, None)
-            self._kept[own] = known if known is not None and known.upto > kept.upto else kept
+            newer = known is not None and (known.redacted, known.upto) > (kept.redacted, kept.upto)
+            self._kept[own] = known if known is not None and newer else kept
             while len(self._kept) > MAX_STUDIES_KEPT:
                 del self._kept[next(iter(self._kept))]
 
@@ -105,13 +112,9 @@ def _forward(conn: Conn, study_id: str, study: Study, size: int) -> Study:
     events = aggregates_below(conn, study_id, {study.id: len(study.records)}, size)
     if not events:
         return study
-    before = len(study.records)
     study = _copied(study)
-    redacted = False
     for event in events:
-        redacted = any(record.event == REDACTING for record in fold_one(study, event)) or redacted
-    if before and redacted:
-        return _forward(conn, study_id, empty(Study, study.id), size)
+        fold_one(study, event)
     return study
 
 

@@ -12,7 +12,7 @@ from api.client.signing import Actor, Cut
 from ledger.merkle.log_keys import derive
 from ledger.merkle.note import make_note
 from ledger.signing.keys import PublicKey, SigningKey
-from ledger.signing.statement import parse
+from ledger.signing.statement import disclosures_by_digest, parse
 from tests.scenario import cast
 from tests.scenario.fixtures import *  # noqa: F403
 from tests.scenario.fixtures import ledger_of, study_of
@@ -28,11 +28,6 @@ def told(trial: Simulator) -> Iterator[Told]:
 def sub_of(told: Told) -> str:
     """What a statement is about."""
     return parse(told.text).sub
-
-
-def digests_of(told: Told) -> list[str]:
-    """Digests of a statement's disclosures."""
-    return list(parse(told.text).claims["_sd"])
 
 
 # -- at another site ----------------------------------------------------------------------------------------
@@ -205,9 +200,10 @@ def test_genesis_says_nothing_about_what_came_before(before_trial: Simulator, cl
 def test_a_redaction_names_what_is_there(trial: Simulator, told: Told) -> None:
     ada, by = sub_of(told), trial.cast.privacy_officer
     order = {"site": "NORTH", "legal_basis": "GDPR 17", "reason": "asked for"}
-    there = {**told.target, "disclosures": [digests_of(told)[0]]}
-    nowhere = {"jti": "00000000-0000-4000-8000-000000000000", "digest": "A" * 43, "disclosures": ["A" * 43]}
-    for wrong in (nowhere, {**told.target, "disclosures": ["A" * 43]}):
+    digest, field = next(iter(disclosures_by_digest(parse(told.text).disclosures).items()))
+    there = {**told.target, "disclosures": [digest], "fields": [field]}
+    nowhere = {**there, "jti": "00000000-0000-4000-8000-000000000000", "digest": "A" * 43}
+    for wrong in (nowhere, {**there, "disclosures": ["A" * 43]}):
         with refused("CORRECTION-1"):
             trial.record(by, "FieldsRedacted", ada, records=[wrong], **order)
     trial.record(by, "FieldsRedacted", ada, records=[there], **order)

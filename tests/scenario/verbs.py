@@ -6,7 +6,7 @@ than the usual one. Mixed into the Simulator, which signs and sends.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -274,6 +274,16 @@ class CorrectionVerbs(_Trial):
         more.setdefault("by", self.cast.data_manager)
         return self._act("QueryReopened", query, {"answers": query.target}, reason=reason, **more)
 
+    def order_redaction(self, fields: Mapping[Told, Sequence[str]], **more: Any) -> Told:
+        """The privacy officer orders the redaction of these fields of records of one subject, site or study."""
+        first = next(iter(fields))
+        fixed = {"by": self.cast.privacy_officer, "legal_basis": "GDPR Art. 16", "reason": "entered by mistake"}
+        return self._act("FieldsRedacted", first, {}, **{"records": redacted_fields(fields), **fixed, **more})
+
+    def redact(self, fields: Mapping[Told, Sequence[str]], **more: Any) -> Told:
+        """Such an order, which the data manager countersigns; returns the second signature."""
+        return self.countersign(self.order_redaction(fields, **more), self.cast.data_manager)
+
     def _signer(self, told: Told) -> Actor:
         """The person who signed it."""
         from ledger.signing.statement import parse
@@ -295,3 +305,14 @@ class CorrectionVerbs(_Trial):
         about = fields.pop("about", original.sub)
         where = {"site": site} if site is not None else {}
         return self.record(actor, event, about, claims=claims, **where | fields)
+
+
+def redacted_fields(fields: Mapping[Told, Sequence[str]]) -> list[dict[str, Any]]:
+    """What an order of redaction names: each record with the digests of these fields' disclosures."""
+    from ledger.signing.statement import disclosures_by_digest, parse
+
+    named = []
+    for told, names in fields.items():
+        digests = {name: digest for digest, name in disclosures_by_digest(parse(told.text).disclosures).items()}
+        named.append({**told.target, "disclosures": [digests[name] for name in names], "fields": list(names)})
+    return named

@@ -70,8 +70,9 @@ FROM unnest(%(idx)b::bigint[], %(originator_id)b::uuid[], %(originator_version)b
 
 -- select_events --
 -- Returns events of a study in order of their index, from one index to below another.
-SELECT idx, originator_id, originator_version, topic, state, disclosures, jti::text, kid, recorded_at, leaf_hash
-FROM ledger.events
+SELECT idx, originator_id, originator_version, topic, state, disclosures, jti::text, kid, recorded_at, leaf_hash,
+       redacted
+FROM ledger.entries
 WHERE study_id = %(study)s AND idx >= %(start)s AND idx < %(stop)s
 ORDER BY idx LIMIT %(limit)s
 
@@ -79,8 +80,8 @@ ORDER BY idx LIMIT %(limit)s
 -- The same for some topics only, each read from its own range of the index, however rare it is.
 SELECT e.* FROM unnest(%(topics)s::text[]) AS wanted (topic) CROSS JOIN LATERAL (
     SELECT idx, originator_id, originator_version, topic, state, disclosures, jti::text, kid, recorded_at,
-           leaf_hash
-    FROM ledger.events
+           leaf_hash, redacted
+    FROM ledger.entries
     WHERE study_id = %(study)s AND topic = wanted.topic AND idx >= %(start)s AND idx < %(stop)s
     ORDER BY idx LIMIT %(limit)s
 ) AS e
@@ -88,16 +89,18 @@ ORDER BY e.idx LIMIT %(limit)s
 
 -- select_events_by_originator --
 -- The same for one originator only, and for some topics only where they are given.
-SELECT idx, originator_id, originator_version, topic, state, disclosures, jti::text, kid, recorded_at, leaf_hash
-FROM ledger.events
+SELECT idx, originator_id, originator_version, topic, state, disclosures, jti::text, kid, recorded_at, leaf_hash,
+       redacted
+FROM ledger.entries
 WHERE study_id = %(study)s AND originator_id = %(originator_id)s AND idx >= %(start)s AND idx < %(stop)s
   AND (%(topics)s::text[] IS NULL OR topic = ANY (%(topics)s::text[]))
 ORDER BY originator_version LIMIT %(limit)s
 
 -- select_aggregate --
 -- Returns the events of one originator in order of their version, after one and up to another.
-SELECT idx, originator_id, originator_version, topic, state, disclosures, jti::text, kid, recorded_at, leaf_hash
-FROM ledger.events
+SELECT idx, originator_id, originator_version, topic, state, disclosures, jti::text, kid, recorded_at, leaf_hash,
+       redacted
+FROM ledger.entries
 WHERE study_id = %(study)s AND originator_id = %(originator_id)s
   AND originator_version > %(after)s AND originator_version <= %(upto)s
 ORDER BY originator_version
@@ -113,8 +116,9 @@ FROM unnest(%(originator_ids)s::uuid[]) AS o (originator_id) CROSS JOIN LATERAL 
 
 -- find_event --
 -- Returns the event with this id, if the study has it.
-SELECT idx, originator_id, originator_version, topic, state, disclosures, jti::text, kid, recorded_at, leaf_hash
-FROM ledger.events
+SELECT idx, originator_id, originator_version, topic, state, disclosures, jti::text, kid, recorded_at, leaf_hash,
+       redacted
+FROM ledger.entries
 WHERE study_id = %(study)s AND jti = %(jti)s
 
 -- leaf_hashes --
@@ -126,6 +130,69 @@ ORDER BY idx
 -- redact --
 -- Keeps, of an event's disclosures, only those listed; returns how many it removed.
 SELECT ledger.redact(%(study)s, %(idx)s, %(keep)s)
+
+-- insert_redactions --
+-- Redacts disclosures: from this transaction's commit on no reader is given them. Harmless when repeated.
+INSERT INTO ledger.redactions (study_id, jti, disclosure, field, ordered_idx, effective_idx)
+SELECT %(study)s, r.jti, r.disclosure, r.field, r.ordered_idx, r.effective_idx
+FROM unnest(%(jti)s::uuid[], %(disclosure)s::text[], %(field)s::text[], %(ordered_idx)s::bigint[],
+            %(effective_idx)s::bigint[]) AS r (jti, disclosure, field, ordered_idx, effective_idx)
+ON CONFLICT (study_id, jti, disclosure) DO NOTHING
+
+-- select_redactions --
+-- Returns a study's redactions, one row a disclosure, in the order in which they took effect.
+SELECT jti::text, disclosure, field, ordered_idx, effective_idx FROM ledger.redactions
+WHERE study_id = %(study)s ORDER BY effective_idx, jti, field, disclosure
+
+-- took_effect --
+-- Returns a row where a redaction took effect at an index.
+SELECT 1 FROM ledger.redactions WHERE study_id = %(study)s AND effective_idx = %(idx)s LIMIT 1
+
+-- fields_redacted --
+-- Returns the redacted fields of one event id.
+SELECT field, disclosure FROM ledger.redactions WHERE study_id = %(study)s AND jti = %(jti)s
+
+-- undestroyed --
+-- Returns the events of these that still store redacted disclosures: index, what is to be kept, how many are not.
+SELECT idx, disclosures, undestroyed FROM ledger.entries
+WHERE study_id = %(study)s AND jti = ANY (%(jtis)s::uuid[]) AND undestroyed > 0 ORDER BY idx
+
+-- note_destruction --
+-- Notes that what a redaction names was destroyed in a place, unless that was noted before.
+INSERT INTO ledger.destructions (study_id, effective_idx, place, destroyed_at, disclosures)
+VALUES (%(study)s, %(effective_idx)s, %(place)s, %(destroyed_at)s, %(disclosures)s)
+ON CONFLICT (study_id, effective_idx, place) DO NOTHING
+
+-- select_destructions --
+-- Returns what was destroyed where and when.
+SELECT effective_idx, place, destroyed_at, disclosures FROM ledger.destructions
+WHERE study_id = %(study)s ORDER BY effective_idx, place
+
+-- unsettled_studies --
+-- Returns the studies with a redaction that is not destroyed everywhere.
+SELECT DISTINCT r.study_id FROM ledger.redactions AS r
+WHERE (SELECT count(*) FROM ledger.destructions AS d
+       WHERE d.study_id = r.study_id AND d.effective_idx = r.effective_idx) < 2
+ORDER BY r.study_id
+
+-- redact_refusal --
+-- Leaves of a refused statement only what is given.
+SELECT ledger.redact_refusal(%(refusal)s, %(remaining)s)
+
+-- whole_refusals --
+-- Returns refused statements of a study, with their bytes, after a number of the list.
+SELECT refused_id, statement FROM ledger.refusals
+WHERE study_id = %(study)s AND refused_id > %(after)s AND octet_length(statement) <= %(longest)s
+ORDER BY refused_id LIMIT %(limit)s
+
+-- positions_behind --
+-- Returns of these read models those that have not taken in an index and do not stand still, for a study.
+SELECT schema_name FROM projection.positions
+WHERE study_id = %(study)s AND schema_name = ANY (%(schemas)s::text[]) AND position <= %(idx)s
+
+-- forget_read_models --
+-- Empties a study's rows in every read model but these, to be made anew.
+SELECT projection.forget(%(study)s, %(but)s)
 
 -- insert_checkpoint --
 -- Stores a signed checkpoint unless one of this size is there, and tells whoever listens; a hint only.
@@ -340,14 +407,18 @@ ORDER BY c.relname, r.privilege
 -- needed_rights --
 -- Returns the rights that the current login needs and lacks.
 SELECT needed.relation, needed.privilege
-FROM (VALUES ('studies', 'SELECT'), ('events', 'SELECT'), ('events', 'INSERT'), ('heads', 'SELECT'),
+FROM (VALUES ('studies', 'SELECT'), ('events', 'SELECT'), ('events', 'INSERT'), ('entries', 'SELECT'),
+             ('redactions', 'SELECT'), ('redactions', 'INSERT'), ('destructions', 'SELECT'),
+             ('destructions', 'INSERT'), ('heads', 'SELECT'),
              ('checkpoints', 'SELECT'), ('checkpoints', 'INSERT'), ('tiles', 'SELECT'), ('tiles', 'INSERT'),
              ('cosignatures', 'SELECT'), ('cosignatures', 'INSERT'), ('refusals', 'SELECT'),
              ('renewed_cosignatures', 'SELECT'), ('renewed_cosignatures', 'INSERT'),
              ('timestamps', 'SELECT'), ('timestamps', 'INSERT'),
              ('refusals', 'INSERT'), ('access_log', 'SELECT'), ('access_log', 'INSERT'))
     AS needed (relation, privilege)
-WHERE NOT has_table_privilege('ledger.' || needed.relation, needed.privilege)
+WHERE NOT CASE WHEN needed.relation = 'events' AND needed.privilege = 'SELECT'
+               THEN has_any_column_privilege('ledger.events', 'SELECT')
+               ELSE has_table_privilege('ledger.' || needed.relation, needed.privilege) END
 
 -- fences_down --
 -- Returns the tables of the ledger whose triggers are missing or switched off.

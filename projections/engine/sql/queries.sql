@@ -13,8 +13,9 @@ LEFT JOIN projection.pointers AS p ON p.study_id = %(study)s AND p.name = %(name
 LEFT JOIN projection.positions AS o ON o.study_id = %(study)s AND o.schema_name = p.schema_name
 
 -- origin --
--- Returns the origin of a study's log.
-SELECT origin FROM ledger.studies WHERE study_id = %(study)s
+-- Returns the origin of a study's log, and how many disclosures are redacted: what was kept before is stale then.
+SELECT origin, (SELECT count(*) FROM ledger.redactions WHERE study_id = %(study)s)
+FROM ledger.studies WHERE study_id = %(study)s
 
 -- signed_size --
 -- Returns the size of the newest checkpoint, 0 before the first.
@@ -27,17 +28,17 @@ WHERE study_id = %(study)s AND size > %(position)s AND size <= %(reach)s
 
 -- events --
 -- Returns a range of events in order, with what a fold needs.
-SELECT idx, originator_id, originator_version, state, disclosures, recorded_at
-FROM ledger.events
+SELECT idx, originator_id, originator_version, state, disclosures, recorded_at, redacted
+FROM ledger.entries
 WHERE study_id = %(study)s AND idx >= %(start)s AND idx < %(stop)s
 ORDER BY idx
 
 -- aggregates --
 -- Returns the events of some originators below an index, each originator's in order of its version.
-SELECT e.idx, e.originator_id, e.originator_version, e.state, e.disclosures, e.recorded_at
+SELECT e.idx, e.originator_id, e.originator_version, e.state, e.disclosures, e.recorded_at, e.redacted
 FROM unnest(%(originators)s::uuid[], %(after)s::bigint[]) AS o (originator_id, after)
 CROSS JOIN LATERAL (
-    SELECT * FROM ledger.events
+    SELECT idx, originator_id, originator_version, state, disclosures, recorded_at, redacted FROM ledger.entries
     WHERE study_id = %(study)s AND originator_id = o.originator_id AND originator_version > o.after
       AND idx < %(stop)s
     ORDER BY originator_version
@@ -46,8 +47,8 @@ CROSS JOIN LATERAL (
 -- events_of_topics --
 -- Returns the events of some topics, each read from its own range of the index, however rare it is.
 SELECT e.* FROM unnest(%(topics)s::text[]) AS wanted (topic) CROSS JOIN LATERAL (
-    SELECT idx, originator_id, originator_version, state, disclosures, recorded_at
-    FROM ledger.events
+    SELECT idx, originator_id, originator_version, state, disclosures, recorded_at, redacted
+    FROM ledger.entries
     WHERE study_id = %(study)s AND topic = wanted.topic AND idx >= %(start)s AND idx < %(stop)s
     ORDER BY idx LIMIT %(limit)s
 ) AS e

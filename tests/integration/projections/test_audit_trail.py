@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ledger.signing.encoding import unb64url
+from ledger.signing.statement import disclosures_by_digest
 from ledger.store.database import Database
 from projections.audit_trail import view as audit
 from projections.audit_trail.view import Filters
@@ -291,8 +292,9 @@ def test_fields_that_were_redacted_are_gone_and_the_line_says_so(
     one = book.tell("SubjectScreened", 1, number="P-1", comment="her name is Ada")
     book.sign()
     follow()
-    digests = list(one.claims["_sd"])
-    order = {"records": [{**ref(one), "disclosures": digests[:1]}], "legal_basis": "GDPR 17"}
+    (digest,) = [digest for digest, name in disclosures_by_digest(one.disclosures).items() if name == "comment"]
+    named = {**ref(one), "disclosures": [digest], "fields": ["comment"]}
+    order = {"records": [named], "legal_basis": "GDPR 17"}
     act = book.tell("FieldsRedacted", 1, "dpo", "privacy", body=order, reason="name by mistake")
     book.sign()
     kept = [d for d in one.disclosures if "comment" not in _decoded(d)]
@@ -302,8 +304,11 @@ def test_fields_that_were_redacted_are_gone_and_the_line_says_so(
     book.sign()
     follow()
     found = [line for line in lines(read, subject="P-1") if line["index"] == 1]
-    assert [line["field"] for line in found] == ["number"]
-    assert all(line["redacted"] for line in found)
+    fields = [(line["field"], line["new_value"], line["redacted"], line["redacted_at"]) for line in found]
+    assert fields == [("comment", None, True, 3), ("number", "P-1", False, None)]
+    ordered = [line for line in lines(read, subject="P-1") if line["index"] == 2]
+    assert [line["field"] for line in ordered] == ["comment", "legal_basis", "reason"]
+    assert ordered[0]["new_value"] == "redacted in SubjectScreened at index 1"
     assert "1 of its fields are redacted" in found[0]["sentence"]
     assert not any("Ada" in str(line) for line in lines(read))
     with read("patient") as reader:

@@ -1,7 +1,7 @@
 WITH ours AS (
     SELECT c.oid, n.nspname || '.' || c.relname AS name, c.relkind, c.relacl, c.relowner, c.reloptions
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE n.nspname IN ('ledger', 'projection', 'migrations') AND c.relkind IN ('r', 'p')
+    WHERE n.nspname IN ('ledger', 'projection', 'migrations') AND c.relkind IN ('r', 'p', 'v')
 ), lines AS (
     SELECT 'role ' || rolname || CASE WHEN rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication
                                       THEN ' POWERFUL' ELSE '' END AS line
