@@ -481,11 +481,12 @@ class Ledger:
         return Entry(rows[0])
 
     def receipt(self, connection: Conn, study: str, jti: str, under: CheckpointRow) -> str:
-        """The receipt of an event under a checkpoint; raises EntryNotFound."""
+        """The receipt of an event under a checkpoint with every signature known of it; raises EntryNotFound."""
         row = statements.find_event(connection, study, jti)
         if row is None or row.idx >= under.size:
             raise EntryNotFound(f"no event {jti} among the {under.size} entries")
-        return self.receipts(study).receipt(connection, row, under.size, under.note, None)
+        note = evidence.full_note(connection, study, under)
+        return self.receipts(study).receipt(connection, row, under.size, note, None)
 
     # -- the library's view ---------------------------------------------------------------------------------
 

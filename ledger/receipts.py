@@ -10,7 +10,7 @@ import threading
 from base64 import urlsafe_b64encode
 from collections import OrderedDict
 
-from ledger.merkle.tiles import WIDTH, HashTiles
+from ledger.merkle.tiles import WIDTH, HashTiles, MissingTile
 from ledger.merkle.tlog_proof import TlogProof
 from ledger.merkle.tree import EMPTY_ROOT, Growth, entry_bytes
 from ledger.store import evidence, statements
@@ -83,7 +83,7 @@ class Receipts:
         if tile is None and level == 0:  # signed a moment ago by another process
             return b"".join(self._leaf_hashes(n * WIDTH, (n + 1) * WIDTH))
         if tile is None:
-            raise LookupError(f"the tile {level}/{n} of {self._study} is missing: restore the database")
+            raise MissingTile(f"the tile {level}/{n} of {self._study} is missing: restore the database")
         return tile
 
     def _tile_roots(self, level: int, start: int, end: int) -> list[bytes]:

@@ -26,10 +26,12 @@ from api.v1.appending import Appending
 from api.v1.described import describe
 from api.v1.exports import export_router
 from api.v1.home import home_page
-from api.v1.reading import answered, first_alarm, log_router, tile_router
+from api.v1.reading import answered, first_alarm, log_router
+from api.v1.tiles import tile_router
 from api.v1.views import view_router
 from ledger.application import Ledger
 from ledger.domain.refusals import Refusal
+from ledger.merkle.tiles import MissingTile
 from ledger.store import evidence, statements
 from ledger.store.errors import StoreError
 
@@ -111,6 +113,7 @@ def create_app(ledger: Ledger) -> ASGIApp:
     app = FastAPI(title="Trial ledger", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(Refusal, problems.on_refusal)
     app.add_exception_handler(StoreError, problems.on_store_error)
+    app.add_exception_handler(MissingTile, problems.on_missing_tile)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
     app.add_exception_handler(Exception, problems.on_fault)

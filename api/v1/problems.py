@@ -48,6 +48,13 @@ class WrongId(Refusal):
     remedy = "A study's id is 3 to 32 of A-Z, 0-9 and -; an index is a whole number."
 
 
+class TreeIncomplete(Refusal):
+    """The database lacks hashes or entries that the signed log has."""
+
+    rule, status = "TREE-1", 503
+    remedy = "Tell the administrator: somebody took them out of the database. Restore it; the signer's alarm says how."
+
+
 class ServerEnding(Refusal):
     """The server ends and did not wait for this request any longer."""
 
@@ -89,8 +96,10 @@ def of_store(error: StoreError) -> dict[str, Any]:
 
 
 def response(problem: dict[str, Any]) -> Response:
-    """The HTTP answer of a problem object."""
-    headers = {"Retry-After": str(RETRY_SECONDS)} if problem["status"] in (503, 507) else {}
+    """The HTTP answer of a problem object: never to be cached, for what is not there may be a moment later."""
+    headers = {"Cache-Control": "no-store"}
+    if problem["status"] in (503, 507):
+        headers["Retry-After"] = str(RETRY_SECONDS)
     return Response(msgspec.json.encode(problem), problem["status"], headers, PROBLEM)
 
 
@@ -110,6 +119,12 @@ async def on_store_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, StoreError)
     log.warning("store-error", because=str(error), request_id=request_id(request))
     return response(of_store(error) | {"request_id": request_id(request)})
+
+
+async def on_missing_tile(request: Request, error: Exception) -> Response:
+    """What a proof needs was taken out of the database."""
+    log.error("tree-incomplete", because=str(error), request_id=request_id(request))
+    return response(problem_of(TreeIncomplete(str(error)), request_id(request)))
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""GET of the log: entries, receipts, checkpoint, proofs, tiles; catalogue, protocol, study summaries.
+"""GET of the log: entries, receipts, proofs; catalogue, study summaries. Checkpoint and tiles: `tiles.py`.
 
 Nothing beyond the newest signed size is shown. `as_of` (a size or a time) chooses an earlier state, `wait_for` (a
 size) waits for one; every answer says in `Ledger-Index` and `Ledger-Root` which state it stands for.
@@ -22,11 +22,8 @@ from api.v1.problems import BadRequest, WrongId
 from ledger.application import MAX_PAGE, Entry, EntryNotFound, Ledger
 from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.refusals import Refusal
-from ledger.merkle.tiles import WIDTH, MissingTile, bundle_bytes, parse_tile_path, tile_width
-from ledger.merkle.tree import entry_bytes
 from ledger.receipts import base64url
-from ledger.store import evidence, statements
-from ledger.store.database import Conn
+from ledger.store import evidence
 from ledger.writer import StudyWriter
 from projections.engine.reading import cut_size, moment_of
 
@@ -279,46 +276,6 @@ def catalogue_entry(event: str) -> dict[str, Any]:
         "disclosed": sorted(model.disclosed_fields()),
         "schema": CATALOGUE.schema(event),
     }
-
-
-def tile_router(ledger: Ledger) -> APIRouter:
-    """Checkpoint and tiles where the log's origin says: /study/{study}/... (C2SP tlog-tiles)."""
-    router = APIRouter(prefix="/study/{study}", tags=["tiles"])
-
-    @router.get("/checkpoint")
-    def checkpoint(study: str) -> Response:
-        """The newest signed checkpoint."""
-        with ledger.database.connection() as connection:
-            newest = ledger.checkpoint(connection, study_id(study))
-        return Response(newest.note, headers={"Cache-Control": "no-cache"}, media_type="text/plain; charset=utf-8")
-
-    @router.get("/tile/{path:path}")
-    def tile(study: str, path: str) -> Response:
-        """A hash tile, or with `entries/` an entry bundle, full or partial."""
-        try:
-            level, n, width = parse_tile_path(f"tile/{path}")
-        except ValueError as wrong:
-            raise WrongId(str(wrong)) from None
-        with ledger.database.connection() as connection:
-            newest = ledger.checkpoint(connection, study_id(study))
-            there = tile_width(0 if isinstance(level, str) else level, n, newest.size)
-            if width > there:
-                raise EntryNotFound(f"the tile has {there} hashes at size {newest.size}")
-            try:
-                data = _tile(ledger, connection, study, level, n, width, newest.size)
-            except MissingTile as missing:
-                raise EntryNotFound(str(missing)) from None
-        caching = {"Cache-Control": "public, max-age=31536000, immutable"}
-        return Response(data, headers=caching, media_type="application/octet-stream")
-
-    return router
-
-
-def _tile(ledger: Ledger, connection: Conn, study: str, level: int | str, n: int, width: int, size: int) -> bytes:
-    if isinstance(level, str):
-        rows = statements.select_events(connection, study, n * WIDTH, n * WIDTH + width, width)
-        return bundle_bytes(entry_bytes(row.jwt, row.recorded_at) for row in rows)
-    return ledger.receipts(study).tile(connection, level, n, size)[: width * 32]
 
 
 def _subject_id(text: str | None) -> UUID | None:

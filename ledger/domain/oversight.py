@@ -40,7 +40,6 @@ from ledger.domain.roles import (
     SPONSOR,
 )
 
-
 PolicyText = Annotated[str, StringConstraints(max_length=100_000)]
 """A trust policy: some thirty post-quantum keys."""
 RecordedAt = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z$")]

@@ -26,7 +26,7 @@ TileReader = Callable[[int, int], bytes | None]
 ROOTS_KEPT = 65_536
 """Roots of full tiles kept in memory by a `HashTiles`: 16 million leaves, a few megabytes."""
 
-_NUMBER = r"(?:x[0-9]{3}/)*[0-9]{3}"
+_NUMBER = r"(?:x[0-9]{3}/){0,6}[0-9]{3}"  # seven groups: more tiles than a tree within 64 bits of size has
 _PATH = re.compile(rf"tile/(entries|0|[1-9][0-9]?)/({_NUMBER})(?:\.p/([1-9][0-9]{{0,2}}))?")
 
 
