@@ -172,8 +172,8 @@ NOTES_AT_ONCE = 500
 
 
 def full_notes(conn: Conn, study: str, upto: int, until: datetime, after: int = -1) -> Iterator[str]:
-    """The notes of the checkpoints above the size `after` up to another, in order, each with every signature line of
-    it that was received until a moment: as `full_note` gave them then. For a snapshot; read page by page."""
+    """The notes of the checkpoints above the size `after` up to another, in order, each with the signature lines of
+    it that were received until a moment: as `full_note` gave them then. For a snapshot; read page by page."""
     values = {"study": study, "after": after, "upto": upto, "until": until, "limit": NOTES_AT_ONCE}
     while True:
         found = conn.execute(SQL["select_full_notes"], values).fetchall()

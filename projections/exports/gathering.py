@@ -36,7 +36,14 @@ from projections.engine.folding import FoldFailed, subjects_of
 from projections.engine.reading import cut_size, reading_values
 from projections.engine.sql import SQL
 from projections.engine.studies import StudyCache
-from projections.exports.log_part import Report, Scope, write_checkpoints, write_entries, write_hash_tiles
+from projections.exports.log_part import (
+    Report,
+    Scope,
+    write_checkpoints,
+    write_entries,
+    write_hash_tiles,
+    write_timestamps,
+)
 from projections.exports.projected import DatabaseSource, Fold, member, write_stored
 from projections.exports.readme import readme
 from projections.exports.recording import Earlier, earlier_export
@@ -246,7 +253,7 @@ def _members(
     parts += entries
     parts += write_checkpoints(conn, study, size, facts.received_until, spool)
     parts += disclosures
-    parts.append(spool.add(form.TIMESTAMPS, form.canonical_json([]) + b"\n"))
+    parts += write_timestamps(conn, study, size, facts.received_until, spool)
     only = None if subject is None else frozenset({subject, STUDY_PARTITION})
     projected, left_out = _projections(conn, facts, only, spool, report)
     return parts + projected, left_out

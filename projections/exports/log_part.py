@@ -10,10 +10,12 @@ Nothing is checked here that the verifier checks: what the database holds is wha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from ledger.application import Ledger
@@ -89,6 +91,20 @@ def write_checkpoints(conn: Conn, study: str, size: int, until: datetime, spool:
         for note in evidence.full_notes(conn, study, size, until):
             listed.write(form.checkpoint_line(note))
     return parts
+
+
+def write_timestamps(conn: Conn, study: str, size: int, until: datetime, spool: Spool) -> list[Part]:
+    """The RFC 3161 timestamps of those checkpoints that were received until a moment, and the list of them."""
+    parts: list[Part] = []
+    listed: list[dict[str, Any]] = []
+    counted: Counter[int] = Counter()
+    for row in evidence.select_timestamps(conn, study, size):
+        if row.received_at <= until:
+            path = form.token_path(row.size, counted[row.size])
+            counted[row.size] += 1
+            parts.append(spool.add(path, row.token))
+            listed.append({"size": row.size, "file": path, "authority": row.authority})
+    return [*parts, spool.add(form.TIMESTAMPS, form.canonical_json(listed) + b"\n")]
 
 
 def _bundles(conn: Conn, study: str, size: int) -> Iterator[list[EventRow]]:

@@ -31,9 +31,6 @@ from projections.exports.spool import Spool
 
 _ENCODER = msgspec.json.Encoder()
 
-CHUNK_EVENTS = 20_000
-"""Events folded at a time: some 60 MB of aggregates."""
-
 
 def member(name: str) -> str:
     """The path of a projection in a bundle."""
@@ -47,17 +44,17 @@ class Sink(Protocol):
         """Add bytes at the end."""
 
 
-def write_head(out: Sink, model: ReadModel, size: int) -> None:
-    """The first line: what this is, at which size, and the columns of each table."""
+def head_line(model: ReadModel, size: int, fingerprint: str) -> bytes:
+    """The first line: what this is, which code made it, at which size, and the columns of each table."""
     definition = model.definition
     head = {
         "projection": definition.name,
         "version": definition.version,
-        "fingerprint": model.fingerprint,
+        "fingerprint": fingerprint,
         "size": size,
         "columns": {table.name: ["partition", *table.names] for table in digests.in_order(definition)},
     }
-    out.write(_ENCODER.encode(head)[:-1] + b',"tables":{\n')
+    return _ENCODER.encode(head)[:-1] + b',"tables":{\n'
 
 
 def write_table(out: Sink, name: str, rows: Iterable[bytes], last: bool) -> None:
@@ -93,7 +90,7 @@ def write_stored(out: Sink, conn: Conn, model: ReadModel, study: str, size: int,
     the read model stands at `size`."""
     summed = digests.Sums(model.definition)
     ordered = digests.in_order(model.definition)
-    write_head(out, model, size)
+    out.write(head_line(model, size, model.fingerprint))
     for table in ordered:
         rows = digests.stream(conn, model.schema, table, study)
         shown = rows if only is None else (row for row in rows if row[0] in only)
@@ -114,6 +111,10 @@ class Source(Protocol):
     def study(self) -> UUID:
         """The study's own aggregate."""
 
+    @property
+    def at_once(self) -> int:
+        """How many events are folded at a time: what is held in memory, some 3 KB each."""
+
     def aggregates(self) -> Mapping[UUID, int]:
         """Every aggregate with the number of its events."""
 
@@ -129,6 +130,7 @@ class DatabaseSource:
     study_id: str
     study: UUID
     size: int
+    at_once: int = 20_000
 
     def aggregates(self) -> Mapping[UUID, int]:
         """Counted by the database."""
@@ -161,7 +163,8 @@ class Fold:
                 for table in model.definition.tables:
                     key = model.definition.name, table.name
                     self._tables[key], files[key] = stack.enter_context(self._spool.scratch())
-            for chunk in _chunks(sorted(counted, key=lambda about: _partition(about, source.study)), counted):
+            ordered = sorted(counted, key=lambda about: _partition(about, source.study))
+            for chunk in _chunks(ordered, counted, source.at_once):
                 self._fold(source, chunk, files)
                 yield sum(counted[about] for about in chunk)
 
@@ -199,7 +202,7 @@ class Fold:
         """A projection's file, when all is folded."""
         definition = model.definition
         ordered = digests.in_order(definition)
-        write_head(out, model, size)
+        out.write(head_line(model, size, model.fingerprint))
         for table in ordered:
             with self._tables[definition.name, table.name].open("rb") as kept:
                 write_table(out, table.name, (line.rstrip(b"\n") for line in kept), table is ordered[-1])
@@ -212,13 +215,13 @@ def _partition(about: UUID, study: UUID) -> str:
     return STUDY_PARTITION if about == study else str(about)
 
 
-def _chunks(ordered: Sequence[UUID], counted: Mapping[UUID, int]) -> Iterator[list[UUID]]:
+def _chunks(ordered: Sequence[UUID], counted: Mapping[UUID, int], at_once: int) -> Iterator[list[UUID]]:
     chunk: list[UUID] = []
     events = 0
     for about in ordered:
         chunk.append(about)
         events += counted[about]
-        if events >= CHUNK_EVENTS:
+        if events >= at_once:
             yield chunk
             chunk, events = [], 0
     if chunk:

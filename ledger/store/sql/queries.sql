@@ -298,11 +298,18 @@ SELECT DISTINCT ON (authority) authority, size, stamped_at, received_at FROM led
 WHERE study_id = %(study)s ORDER BY authority, received_at DESC
 
 -- select_full_notes --
--- Returns the checkpoints above one size up to another, in order, each with the signature lines of it that were
--- received until a moment.
-SELECT c.size, c.note, array(SELECT x.line FROM ledger.cosignatures AS x
-                             WHERE x.study_id = c.study_id AND x.size = c.size AND x.received_at <= %(until)s
-                             ORDER BY x.witness)
+-- Returns the checkpoints above one size up to another, in order, each with the newest signature line of each witness
+-- among those that were received until a moment.
+SELECT c.size, c.note, array(
+    SELECT newest.line FROM (
+        SELECT DISTINCT ON (x.witness) x.witness, x.line FROM (
+            SELECT witness, line, received_at FROM ledger.cosignatures
+            WHERE study_id = %(study)s AND size = c.size AND received_at <= %(until)s
+            UNION ALL
+            SELECT witness, line, received_at FROM ledger.renewed_cosignatures
+            WHERE study_id = %(study)s AND size = c.size AND received_at <= %(until)s
+        ) AS x ORDER BY x.witness, x.received_at DESC
+    ) AS newest ORDER BY newest.witness)
 FROM ledger.checkpoints AS c
 WHERE c.study_id = %(study)s AND c.size > %(after)s AND c.size <= %(upto)s
 ORDER BY c.size LIMIT %(limit)s

@@ -17,7 +17,8 @@ from ledger.merkle.note import VerifierKey, parse_note, verify_note
 from ledger.merkle.policy import Policy
 from ledger.signing.encoding import b64url
 from ledger.signing.statement import parse
-from ledger.store import statements
+from ledger.store import evidence, statements
+from ledger.store.rows import TimestampRow
 from projections.definitions import DEFINITIONS, NAMES
 from projections.engine import operations
 from projections.engine.errors import CutBeyond, ReadingMalformed, SubjectAmbiguous, SubjectNotFound
@@ -133,6 +134,33 @@ def test_every_checkpoint_published_is_there_in_order(trial: Simulator, two: Any
         found = connection.execute(b"SELECT size FROM ledger.checkpoints ORDER BY size").fetchall()
     assert sizes == [size for (size,) in found if size <= made.facts.checkpoint.size]
     assert notes[-1].encode() == member(out / "a.zip", "log/checkpoint")
+
+
+def test_what_others_say_about_a_checkpoint_is_there_as_far_as_it_had_come(trial: Simulator, out: Path) -> None:
+    """The newest line of a witness, timestamps in order; what comes later is not in an earlier bundle."""
+    ledger, study = ledger_of(trial), trial.plan.study
+    size, line = trial.door.cut().size, "\N{EM DASH} invented.example/w AAAAAGxpbmU="
+    with ledger.database.connection() as connection:
+        evidence.insert_cosignature(connection, study, size, "invented.example/w+00000000", line, trial.clock())
+        trial.later(minutes=1)
+        newer = line.replace("xp", "zp")
+        evidence.renew_cosignature(connection, study, size, "invented.example/w+00000000", newer, trial.clock())
+        for token in (b"first", b"second"):
+            trial.later(minutes=1)
+            stamp = TimestampRow(size, "tsa.example", token, trial.clock(), trial.clock())
+            evidence.insert_timestamp(connection, study, stamp)
+        first = exported(trial, out / "first.zip")
+        late = TimestampRow(size, "tsa.example", b"late", trial.clock(), trial.clock())
+        evidence.insert_timestamp(connection, study, late)
+        latest = line.replace("xp", "yp")
+        evidence.renew_cosignature(connection, study, size, "invented.example/w+00000000", latest, trial.clock())
+    exported(trial, out / "again.zip", checkpoint=first.facts.checkpoint.size)
+    assert (out / "again.zip").read_bytes() == (out / "first.zip").read_bytes()
+    note = member(out / "first.zip", "log/checkpoint").decode()
+    assert (newer in note, line in note, latest in note) == (True, False, False)
+    listed = json.loads(member(out / "first.zip", "timestamps.json"))
+    assert [(one["size"], one["authority"]) for one in listed] == [(size, "tsa.example")] * 2
+    assert [member(out / "first.zip", one["file"]) for one in listed] == [b"first", b"second"]
 
 
 def test_every_export_is_on_record_with_the_digest_of_its_bytes(trial: Simulator, out: Path) -> None:
