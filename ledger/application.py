@@ -25,10 +25,12 @@ from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.genesis import GenesisTerms, GenesisUnsound, NoGenesis, NotOpened, decide_genesis
 from ledger.domain.refusals import Refusal
 from ledger.home import Home
-from ledger.merkle.log_keys import LogKeys, derive
+from ledger.log_rotation import keys_below, rotations
+from ledger.merkle.log_keys import DerivedKeys, LogKeys, LogKeySource, rotation_note
 from ledger.receipts import Receipts
 from ledger.settings import Settings, SettingsError
-from ledger.signer import LogSigner, SignerAlarm
+from ledger.signer import LogSigner
+from ledger.signer_state import FileState, SignerAlarm
 from ledger.signing.errors import BadSignature, Malformed
 from ledger.signing.statement import Statement, parse, read_stored
 from ledger.store import evidence, statements
@@ -188,9 +190,25 @@ class Ledger:
         """Whether a study has been opened here."""
         return study in self.studies()
 
+    def log_key_source(self, study: str) -> LogKeySource:
+        """The keys of a study's log, all generations."""
+        return DerivedKeys(self.home.master_seed(), self.origin(study))
+
     def log_signers(self, study: str) -> LogKeys:
-        """The keys of a study's log."""
-        return derive(self.home.master_seed(), self.origin(study))
+        """The keys that a study's log begins with."""
+        return self.log_key_source(study).of(1)
+
+    def log_key_history(self, study: str) -> list[dict[str, Any]]:
+        """The vkeys of an open study's log, each with the index `since` which they are in force, from genesis on: those
+        that sign a checkpoint of size N are the last whose `since` is below N. Empty before genesis."""
+        with self.database.snapshot() as connection:
+            if study not in statements.select_studies(connection):
+                return []
+            size = statements.read_head(connection, study).size
+            first = [str(key) for key in self.log_signers(study).public()]
+            changes = rotations(connection, study, size)
+        since = [{"since": 0, "log_keys": first}] if size else []
+        return since + [{"since": one.index, "log_keys": list(one.log_keys)} for one in changes]
 
     def log_keys(self, study: str) -> dict[str, Any]:
         """What genesis must state: the log's origin and keys, and the key of the actor `ledger`."""
@@ -266,8 +284,9 @@ class Ledger:
         return None
 
     def _signer(self, study: str) -> LogSigner:
-        origin, keys = self.origin(study), self.log_signers(study)
-        return LogSigner(self.home.signer_state(study), study, origin, keys, self._clock)
+        origin = self.origin(study)
+        store = FileState(self.home.signer_state(study), origin)
+        return LogSigner(store, study, origin, self.log_key_source(study), self._clock)
 
     def cosign_for_export(self, study: str, size: int) -> CheckpointRow:
         """See to it that a released checkpoint carries the log's ML-DSA-44 line, and return it; `evidence.full_note`
@@ -275,8 +294,7 @@ class Ledger:
 
         Raises EntryNotFound when no checkpoint has exactly this size, EvidenceConflict when it is not this log's.
         """
-        keys = self.log_signers(study)
-        cosigner = LogCosigner(study, self.origin(study), lambda connection, size: keys, self._clock)
+        cosigner = LogCosigner(study, self.origin(study), partial(keys_below, self.log_key_source(study)), self._clock)
         with self._writing.connection() as connection:
             row = evidence.checkpoint_at(connection, study, size)
             if row is None:
@@ -287,6 +305,15 @@ class Ledger:
     def receipts(self, study: str) -> Receipts:
         """Proofs of a study's log."""
         return self._receipts.setdefault(study, Receipts(study))
+
+    def log_rotation(self, study: str) -> dict[str, Any]:
+        """The fields of a LogKeyRotated to this log's next keys: the new vkeys, and the note signed by both."""
+        source, generation = self.log_key_source(study), len(self.log_key_history(study))
+        if not generation:
+            raise StudyNotFound(f"{study} is not open, so its log's keys are those that its genesis will name")
+        old, new = source.of(generation), source.of(generation + 1)
+        note = rotation_note(self.origin(study), old, new)
+        return {"log_keys": [str(key) for key in new.public()], "note": note}
 
     # -- appending ------------------------------------------------------------------------------------------
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
 
-from ledger.merkle.checkpoint import Checkpoint, NoteSigner
+from ledger.merkle.checkpoint import Checkpoint
 from ledger.merkle.cosignature import Cosigner, Mldsa44CosignatureVerifier
+from ledger.merkle.log_keys import LogKeys
 from ledger.merkle.note import parse_signature_line
 from ledger.merkle.tree import NotProven
 from ledger.store import evidence
@@ -26,23 +26,11 @@ COSIGN_SECONDS = 1.0
 """The time between two checkpoints that get the line without being exported."""
 
 
-class TwoKeys(Protocol):
-    """The log's two signers, in this process or elsewhere."""
-
-    @property
-    def ed25519(self) -> NoteSigner:
-        """Signs every checkpoint."""
-
-    @property
-    def mldsa44(self) -> Cosigner:
-        """Signs some once more."""
-
-
 class LogCosigner:
     """Adds the line. `keys` gives the log's keys for a tree's size. For any thread, each with its own connection."""
 
     def __init__(
-        self, study: str, origin: str, keys: Callable[[Conn, int], TwoKeys], clock: Callable[[], datetime]
+        self, study: str, origin: str, keys: Callable[[Conn, str, int], LogKeys], clock: Callable[[], datetime]
     ) -> None:
         self._study, self._origin, self._keys, self._clock = study, origin, keys, clock
 
@@ -51,7 +39,7 @@ class LogCosigner:
 
         Raises EvidenceConflict where the checkpoint, or the line that it carries, is not this log's.
         """
-        keys = self._keys(connection, row.size)
+        keys = self._keys(connection, self._study, row.size)
         checkpoint = Checkpoint(self._origin, row.size, row.root)
         if checkpoint.sign([keys.ed25519]).decode() != row.note:
             raise EvidenceConflict(f"a checkpoint of size {row.size} that was not signed here")

@@ -52,7 +52,8 @@ from ledger.domain.study import protocol_file
 from ledger.merkle.tree import HASH_BYTES, Frontier, entry_leaf_hash
 from ledger.protocol import BrokenProtocol
 from ledger.receipts import Receipts, base64url
-from ledger.signer import LogSigner, SignedTree, SignerAlarm, fell_back
+from ledger.signer import LogSigner, SignedTree, fell_back
+from ledger.signer_state import SignerAlarm
 from ledger.signing.errors import BadSignature
 from ledger.signing.keys import PublicKey
 from ledger.signing.statement import Statement, disclosures_by_digest, read_stored, verify

@@ -156,8 +156,12 @@ def log_router(ledger: Ledger) -> APIRouter:
 
     @router.get("/{study}/log-keys")
     def log_keys(study: str) -> Response:
-        """What genesis must state: origin and keys of the log, key of the actor `ledger`."""
-        return answered(ledger.log_keys(study_id(study)), None)
+        """What genesis must state: origin and keys of the log, key of the actor `ledger`. Once the study is open, the
+        keys in force and their `history`: `since` which index each pair of them signs."""
+        stated, history = ledger.log_keys(study_id(study)), ledger.log_key_history(study)
+        if history:
+            stated |= {"log_keys": history[-1]["log_keys"], "history": history}
+        return answered(stated, None)
 
     @router.get("/{study}/events")
     def feed(

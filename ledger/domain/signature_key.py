@@ -9,7 +9,7 @@ KEY-8  what is reaffirmed are own statements that are disputed, named by event i
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -117,7 +117,7 @@ EVENTS: tuple[type[EventModel], ...] = (
 
 
 class KeyUnusable(Refusal):
-    """The key is not a usable public key, not the one its thumbprint says, or the log's own."""
+    """The key is not a usable public key, not the one its thumbprint says, somebody's already, or the log's own."""
 
     rule, status = "KEY-5", 422
     remedy = (
@@ -165,7 +165,7 @@ def key_is_sound(ctx: Context) -> None:
         raise KeyUnusable(str(wrong)) from None
     if key.kid != body["kid"] or key.alg != body["alg"].replace("EdDSA", "Ed25519"):
         raise KeyUnusable(f"the key is {key.alg} with thumbprint {key.kid}")
-    if is_the_logs(key, ctx.study.authority.log_keys):
+    if is_the_logs(key, _ever(ctx)):
         raise KeyUnusable("it is the log's own key")
     actor = claims["sub"].partition("/")[2]
     try:
@@ -174,14 +174,20 @@ def key_is_sound(ctx: Context) -> None:
         raise PossessionNotProved(str(wrong)) from None
 
 
-def is_the_logs(key: PublicKey, log_keys: Sequence[str]) -> bool:
+def is_the_logs(key: PublicKey, log_keys: Iterable[str]) -> bool:
     """Whether an actor's key is one of the log's, which sign checkpoints and rotation notes and nothing else."""
     material = b64encode(bytes([ED25519]) + unb64url(key.public_jwk["x"])).decode()
     return any(log_key.endswith(f"+{material}") for log_key in log_keys)
 
 
+def _ever(ctx: Context) -> frozenset[str]:
+    """Every key that the log has ever had."""
+    return frozenset(key for _, keys in ctx.study.authority.log_keys_since for key in keys)
+
+
 def log_is_handed_over(ctx: Context) -> None:
-    """KEY-5, KEY-6: the note names the log, `rotate` and the new keys; every old and new Ed25519 key signed it."""
+    """KEY-5, KEY-6: the keys are new, the log's own and nobody's else; the note names the log, `rotate` and them; every
+    old and new Ed25519 key signed it."""
     body, authority = ctx.candidate.body, ctx.study.authority
     try:
         old, new = ([VerifierKey.parse(key) for key in keys] for keys in (authority.log_keys, body["log_keys"]))
@@ -190,6 +196,12 @@ def log_is_handed_over(ctx: Context) -> None:
     signing = {key for key in (*old, *new) if key.kind == ED25519}
     if not signing.intersection(new) or any(key.name != authority.origin for key in new):
         raise KeyUnusable(f"among the new keys there is no Ed25519 key, or one that is not named {authority.origin}")
+    if not _ever(ctx).isdisjoint(body["log_keys"]):
+        raise KeyUnusable("one of the new keys has been the log's before")
+    enrolled = authority.keys.values()
+    held = next((key for key in enrolled if is_the_logs(PublicKey.from_jwk(key.jwk), body["log_keys"])), None)
+    if held is not None:
+        raise KeyUnusable(f"one of the new keys is {held.actor!r}'s, enrolled at index {held.since}", (held.since,))
     try:
         note = parse_note(body["note"].encode())
         signed = verify_note(note, [Ed25519Verifier(key) for key in signing])

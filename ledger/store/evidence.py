@@ -52,10 +52,11 @@ def begin_signing(conn: Conn, study: str, start: int, limit: int) -> SigningStar
     moment. Raises StudyUnknown."""
     values = {"study": study, "start": start, "limit": limit}
     rows = conn.execute(SQL["begin_signing"], values, binary=True).fetchall()
-    first = rows[0] if rows else (None,) * 12
+    first = rows[0] if rows else (None,) * 13
     newest = CheckpointRow(*first[:4]) if first[0] is not None else None
     head = head_of(study, first[4:8] if rows else None)
-    return SigningStart(newest, head, [row[8:] for row in rows if row[8] is not None])
+    entries = [row[8:12] for row in rows if row[8] is not None]
+    return SigningStart(newest, head, entries, tuple(first[12] or ()))
 
 
 def latest_checkpoint(conn: Conn, study: str) -> CheckpointRow | None:

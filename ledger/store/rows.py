@@ -71,11 +71,13 @@ class CheckpointRow:
 @dataclass(frozen=True, slots=True)
 class SigningStart:
     """What the signer learns at once: the newest checkpoint released, the head, and from the first entry that it
-    has not signed: index, stored JWT, `recorded_at`, leaf hash; as many as were asked for, the rest by page."""
+    has not signed: index, stored JWT, `recorded_at`, leaf hash; as many as were asked for, the rest by page.
+    `rotated` are the indexes of all rotations of the log's key below the head, in order."""
 
     newest: CheckpointRow | None
     head: Head
     entries: list[tuple[int, bytes, str, bytes]]
+    rotated: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

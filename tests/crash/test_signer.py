@@ -22,7 +22,7 @@ import pytest
 from psycopg import sql
 
 from ledger.application import Ledger
-from ledger.signer import SLOT_BYTES, SignerAlarm
+from ledger.signer_state import SLOT_BYTES, FileState, SignerAlarm
 from ledger.store import statements
 from ledger.store.embedded import DatabaseUrls
 from ledger.writer import LogInDoubt
@@ -256,7 +256,9 @@ def test_a_checkpoint_that_the_database_lost_is_put_back_though_nothing_is_appen
 
 def test_while_another_process_holds_the_state_statements_are_recorded_and_the_alarm_says_so(sim: Simulator) -> None:
     quiet(sim)
-    ledger_of(sim).writer(STUDY)._signer._patience = 0.2
+    store = ledger_of(sim).writer(STUDY)._signer._store
+    assert isinstance(store, FileState)
+    store._patience = 0.2
     frozen = os.open(state_of(sim), os.O_RDWR)
     fcntl.flock(frozen, fcntl.LOCK_EX)
     for number in ("1", "2", "3"):

@@ -61,7 +61,7 @@ def test_only_a_checkpoint_that_the_log_signed_is_signed_again(trial: Simulator)
     ledger = ledger_of(trial)
     size = record(trial, "1")
     keys = ledger.log_signers(STUDY)
-    cosigner = LogCosigner(STUDY, ledger.origin(STUDY), lambda connection, size: keys, trial.clock)
+    cosigner = LogCosigner(STUDY, ledger.origin(STUDY), lambda connection, study, size: keys, trial.clock)
     with ledger.database.connection() as connection:
         row = evidence.checkpoint_at(connection, STUDY, size)
         assert row is not None

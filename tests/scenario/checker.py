@@ -63,9 +63,13 @@ class Log:
     rows: list[EventRow]
     read: list[Statement]
     checkpoints: list[CheckpointRow]
-    log_key: str
+    authority: Authority
     leaves: list[bytes]
     roots: Roots
+
+    def key_of(self, note: str) -> str:
+        """The log's Ed25519 key that signs a checkpoint of the size that it states."""
+        return self.authority.log_keys_at(int(note.split("\n")[1]))[0]
 
 
 def check_everything(ledger: Ledger, acknowledged: Iterable[Told] = (), *, thorough: bool = False) -> None:
@@ -94,8 +98,10 @@ def read_log(ledger: Ledger, study: str) -> Log:
         checkpoints = all_checkpoints(connection, study)
     read = [parse("~".join((row.jwt, *row.disclosures, "")), partial=True) for row in rows]
     leaves = [leaf_of(f"{row.jwt}\n{row.recorded_at}\n".encode()) for row in rows]
-    log_key = read[0].body["log_keys"][0]
-    return Log(study, ledger.origin(study), rows, read, checkpoints, log_key, leaves, Roots(leaves))
+    authority = Authority()
+    for row, statement in zip(rows, read, strict=True):
+        authority.apply(statement.claims, row.idx)
+    return Log(study, ledger.origin(study), rows, read, checkpoints, authority, leaves, Roots(leaves))
 
 
 def check_log(ledger: Ledger, log: Log, thorough: bool = False) -> dict[UUID, LedgerAggregate]:
@@ -149,7 +155,7 @@ def check_tree(ledger: Ledger, connection: Conn, log: Log) -> None:
     assert log.checkpoints[-1].size == len(leaves), "the newest checkpoint does not cover everything"
     before: CheckpointRow | None = None
     for row in log.checkpoints:
-        checked = open_checkpoint(row.note, log.log_key)
+        checked = open_checkpoint(row.note, log.key_of(row.note))
         assert (checked.origin, checked.size) == (log.origin, row.size)
         assert checked.root == row.root == roots.at(row.size), f"the checkpoint of {row.size} has another root"
         if before is not None:
@@ -243,7 +249,9 @@ def check_acknowledged(log: Log, acknowledged: Iterable[Told]) -> None:
             hashlib.sha256(told.text.partition("~")[0].encode()).digest() == hashlib.sha256(row.jwt.encode()).digest()
         )
         if told.answer.receipt is not None:
-            checked, index, entry = open_receipt(told.answer.receipt, log.log_key)
+            checked, index, entry = open_receipt(
+                told.answer.receipt, log.key_of(told.answer.receipt.partition("\n\n")[2])
+            )
             assert (checked.origin, index) == (log.origin, told.index)
             assert checked.root == log.roots.at(checked.size), "a checkpoint that was let out is of another tree"
             assert entry == f"{row.jwt}\n{row.recorded_at}\n".encode()

@@ -31,10 +31,13 @@ SELECT study_id, origin FROM ledger.studies ORDER BY study_id
 SELECT size, frontier, root, last_recorded_at FROM ledger.heads WHERE study_id = %(study)s FOR UPDATE
 
 -- begin_signing --
--- Returns the newest checkpoint, the head, and the events from one index to the head as the signer hashes them.
+-- Returns the newest checkpoint, the head, the events from one index to the head as the signer hashes them, and where
+-- the log's key was rotated.
 SELECT c.size, c.root, c.note, c.signed_at, h.size, h.frontier, h.root, h.last_recorded_at,
-       e.idx, e.state, e.recorded_at, e.leaf_hash
+       e.idx, e.state, e.recorded_at, e.leaf_hash, r.rotated
 FROM ledger.heads AS h
+LEFT JOIN LATERAL (SELECT array_agg(idx ORDER BY idx) AS rotated FROM ledger.events WHERE study_id = %(study)s
+                   AND topic >= 'LogKeyRotated/' AND topic < 'LogKeyRotated0' AND idx < h.size) AS r ON true
 LEFT JOIN LATERAL (SELECT size, root, note, signed_at FROM ledger.checkpoints
                    WHERE study_id = %(study)s ORDER BY size DESC LIMIT 1) AS c ON true
 LEFT JOIN LATERAL (SELECT idx, state, recorded_at, leaf_hash FROM ledger.events
