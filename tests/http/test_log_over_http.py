@@ -13,7 +13,9 @@ import pytest
 
 from ledger.merkle.checkpoint import Checkpoint
 from ledger.merkle.cosignature import Ed25519Cosigner
+from ledger.receipts import Receipts
 from ledger.store import evidence, statements
+from ledger.store.database import Conn
 from ledger.store.embedded import DatabaseUrls
 from tests.http.conftest import Server, listening
 from tests.http.test_problems import problem
@@ -176,6 +178,33 @@ def test_a_witness_line_that_came_later_is_in_checkpoint_and_receipt(
     assert (key, COSIGNED_AT) in offline.open_checkpoint(file(server, "checkpoint"), log_key, key).times
     receipt = server.http.get(server.path(f"/receipts/{trial.acknowledged[7].jti}")).content
     assert offline.open_receipt(receipt, log_key, key)[0].size == newest.size
+
+
+def test_a_proof_fetches_few_rows_of_the_database_however_many_there_are(
+    server: Server, published: list[Checked]
+) -> None:
+    """Counted by the database itself, scans and fetches together: two tiles a level, and one partial tile's rows."""
+    newest = published[-1].size
+    entries = f"SELECT count(*) FROM ledger.events WHERE study_id = '{server.study}'"
+    with server.ledger.database.snapshot() as connection:
+        before = _fetched(connection)
+        connection.execute(entries)
+        assert _fetched(connection) - before >= newest, "the count counts"
+        for size in (300, 1_000, newest):
+            for index in (0, size // 2, size - 1):
+                before = _fetched(connection)
+                Receipts(server.study).inclusion_proof(connection, index, size)
+                Receipts(server.study).consistency_proof(connection, index + 1, size)
+                Receipts(server.study).root_at(connection, size)
+                fetched = _fetched(connection) - before
+                assert fetched <= 3 * (255 + size // 256 + 4), (size, index, fetched)
+
+
+def _fetched(connection: Conn) -> int:
+    """Rows of the ledger's tables fetched by this transaction so far."""
+    counted = "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables"
+    [(rows,)] = connection.execute(counted).fetchall()
+    return int(rows or 0)
 
 
 # -- HTTP ---------------------------------------------------------------------------------------------------
