@@ -105,6 +105,7 @@ READS = (
     "/audit-trail",
     "/audit-trail?format=csv",
     "/audit-trail?format=ndjson",
+    "/exports/evidence",
 )
 SERVED_UNKNOWN = ("/log-keys", "/catalogue")
 """What is said of a study before it is there: genesis needs it."""
