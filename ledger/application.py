@@ -109,7 +109,7 @@ class Ledger:
     """One process's access to the studies of one installation. `open` before use, `close` after it."""
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self.settings, self.home = settings, Home(settings.home)
+        self.settings, self.home = settings, Home(settings.home, settings.passphrase_file)
         self.host = self.home.origin_host(settings.origin)
         self.embedded = EmbeddedPostgres(self.home.database) if settings.database_url is None else None
         self._clock = clock

@@ -6,6 +6,8 @@ TRIAL_LEDGER_ADMIN_URL      the same database as an administrator; only for `ini
 TRIAL_LEDGER_PROJECTOR_URL  the same database as the projector's role (default: embedded)
 TRIAL_LEDGER_ORIGIN         host part of every log's origin; fixed when the home is made
 TRIAL_LEDGER_GENESIS_KEYS   thumbprints of registrar keys that may open a study, separated by spaces or commas
+TRIAL_LEDGER_PASSPHRASE_FILE  file outside the home, mode 0600: the passphrase that the home's keys are encrypted
+                            under (default: one generated in the home, which protects nothing)
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ VARIABLES = (
     "TRIAL_LEDGER_PROJECTOR_URL",
     "TRIAL_LEDGER_ORIGIN",
     "TRIAL_LEDGER_GENESIS_KEYS",
+    "TRIAL_LEDGER_PASSPHRASE_FILE",
 )
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 
@@ -43,6 +46,7 @@ class Settings:
     projector_url: str | None = None
     origin: str | None = None
     genesis_keys: frozenset[str] = frozenset()
+    passphrase_file: Path | None = None
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -65,7 +69,7 @@ class Settings:
         wrong = sorted(key for key in keys if not _THUMBPRINT.fullmatch(key))
         if wrong:
             raise SettingsError(f"TRIAL_LEDGER_GENESIS_KEYS: {wrong[0]!r} is not a SHA-256 thumbprint (43 characters)")
-        home = given.get("TRIAL_LEDGER_HOME")
+        home, passphrase = given.get("TRIAL_LEDGER_HOME"), given.get("TRIAL_LEDGER_PASSPHRASE_FILE")
         return cls(
             Path(home).expanduser() if home else user_data_path("trial-ledger", appauthor=False),
             url,
@@ -73,4 +77,5 @@ class Settings:
             projector,
             given.get("TRIAL_LEDGER_ORIGIN"),
             keys,
+            Path(passphrase).expanduser() if passphrase else None,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from api.cli.output import EXIT_REFUSED, Json, give
-from ledger.home import HomeError
+from ledger.keystore import HomeError, KeyStore
 from ledger.settings import Settings
 from ledger.store.errors import StoreError
 
@@ -22,7 +22,9 @@ def doctor(json_: Json = False) -> None:
         problems += [str(problem) for problem in found]
     if not problems:
         problems += _within(settings)
-    give({"problems": problems}, json_, "\n".join(problems) or "Everything is in place.")
+    notes = _unprotected(settings)
+    said = [*problems, *notes] or ["Everything is in place."]
+    give({"problems": problems, "notes": notes}, json_, "\n".join(said))
     if problems:
         raise typer.Exit(EXIT_REFUSED)
 
@@ -47,3 +49,14 @@ def _within(settings: Settings) -> list[str]:
     except (StoreError, HomeError) as error:
         problems.append(str(error))
     return problems
+
+
+def _unprotected(settings: Settings) -> list[str]:
+    """What is not wrong, but should be known: keys whose passphrase lies beside them."""
+    if settings.passphrase_file is not None or KeyStore(settings.home / "keys").protects:
+        return []
+    return [
+        f"The keys in {settings.home / 'keys'} are encrypted under a passphrase that was generated beside them, which "
+        "protects nothing: for anything but trying out, run `trial-ledger keys change-passphrase` and set "
+        "TRIAL_LEDGER_PASSPHRASE_FILE."
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ledger.domain.refusals import Refusal
-from ledger.signer import SignerAlarm
+from ledger.signer_state import SignerAlarm
 
 
 class CheckpointNotThere(Refusal):

@@ -12,7 +12,7 @@ import pytest
 from ledger import application, writer
 from ledger.application import Ledger
 from ledger.domain.refusals import Refusal
-from ledger.signer import SLOT_BYTES
+from ledger.signer_state import SLOT_BYTES
 from ledger.signing.statement import make
 from ledger.store import evidence, statements
 from ledger.store.embedded import DatabaseUrls

@@ -17,6 +17,7 @@ from api.cli.output import EXIT_REFUSED, EXIT_UNDECIDED, give, talk
 from api.cli.serve import Served, wait_until_ended
 from api.client.http import Refused, StudyClient
 from ledger.home import Home
+from ledger.settings import Settings
 
 
 def play(served: Served, home: Path, progress: Progress, begun: float, json_: bool, serve: bool) -> None:
@@ -24,7 +25,7 @@ def play(served: Served, home: Path, progress: Progress, begun: float, json_: bo
 
     Exit status 1: the course could not be played as written; 2: the server did not answer as it should.
     """
-    registrar = Home(home).key("registrar")
+    registrar = Home(home, Settings.read().passphrase_file).key("registrar")
     client = StudyClient(served.url, STUDY)
     try:
         course = run_course(client, registrar, progress)
