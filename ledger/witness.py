@@ -3,7 +3,8 @@
 Rules, in the order in which a submission meets them; none after the first that fails is looked at:
  400  the submission is not: an old size, at most 63 hashes, a blank line, a signed checkpoint
  404  the checkpoint's origin is of no log that this witness knows
- 403  no key of that log signed it (unknown signatures are ignored, a bad one of a known key is none)
+ 403  no key of that log signed it (unknown signatures are ignored, a bad one of a known key is none, and neither is
+      a line that no signer writes)
  400  the old size is larger than the checkpoint's
  409  the old size is not that of the last checkpoint cosigned, which is the answer's body
  422  the proof does not lead from the last checkpoint to this one; or both have one size and different roots
@@ -28,7 +29,7 @@ from typing import Protocol
 
 from ledger.merkle.checkpoint import Checkpoint
 from ledger.merkle.cosignature import Cosigner, verifier_of
-from ledger.merkle.note import Note, Verifier, VerifierKey, parse_note, unbase64, verify_note
+from ledger.merkle.note import BadSignatureLine, Note, Verifier, VerifierKey, parse_note, unbase64, verify_note
 from ledger.merkle.tlog_proof import HASHES_LIMIT
 from ledger.merkle.tree import EMPTY_ROOT, HASH_BYTES, NotProven, verify_consistency
 
@@ -132,6 +133,8 @@ class Witness:
         try:
             submission = Submission.parse(body)
             origin = _origin(submission.note)
+        except BadSignatureLine as error:
+            return _refused(403, str(error))
         except NotProven as error:
             return _refused(400, str(error))
         if origin not in self._logs:

@@ -39,6 +39,10 @@ _LINE = re.compile(r"\N{EM DASH} (\S+) (\S+)")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
+class BadSignatureLine(NotProven):
+    """A signature line that no signer can have written: the text it stands under is unsigned as far as it goes."""
+
+
 class Verifier(Protocol):
     """A known key; knows its name, its id, and what of the text its signatures cover."""
 
@@ -182,7 +186,7 @@ def parse_note(data: bytes) -> Note:
 
 
 def parse_signature_line(line: str) -> Signature:
-    """One signature line without its line feed; `NotProven` when it is malformed."""
+    """One signature line without its line feed; `BadSignatureLine` when it is malformed."""
     found = _LINE.fullmatch(line)
     try:
         if not found:
@@ -192,7 +196,7 @@ def parse_signature_line(line: str) -> Signature:
         if len(blob) <= _KEY_ID_BYTES:
             raise ValueError("it holds no signature")
     except ValueError as error:
-        raise NotProven(f"a signature line is malformed: {error}") from None
+        raise BadSignatureLine(f"a signature line is malformed: {error}") from None
     return Signature(found[1], blob[:_KEY_ID_BYTES], blob[_KEY_ID_BYTES:])
 
 
