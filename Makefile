@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: help install demo test fast lint bench soak lock clean
+.PHONY: help install demo test fast lint bench soak lock verifier clean
 
 help:
 	@echo "make demo     run the seed trial's course on a fresh ledger and serve it"
@@ -12,6 +12,7 @@ help:
 	@echo "make install  build .venv with .venv/bin/trial-ledger"
 	@echo "make fast     unit tests only     make bench  figures against the budgets"
 	@echo "make soak     long runs           make lock   compile the lock files anew"
+	@echo "make verifier write verify.pyz, the offline verifier as one file, and print its SHA-256"
 
 install: .venv/runtime.stamp
 
@@ -33,6 +34,9 @@ lint: .venv/dev.stamp
 
 bench: .venv/dev.stamp
 	$(BIN)/python -m tests.performance
+
+verifier: .venv/runtime.stamp
+	@$(BIN)/python -m ledger.verify --make-standalone verify.pyz
 
 soak: .venv/dev.stamp
 	$(BIN)/python -m pytest -m soak -n 1 tests

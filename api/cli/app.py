@@ -20,6 +20,7 @@ from api.cli.init import init
 from api.cli.output import EXIT_UNDECIDED, EXIT_USAGE, talk
 from api.cli.projections import projections
 from api.cli.serve import serve
+from api.cli.verify import verify
 from api.cli.witness import witness
 from ledger.home import HomeError
 from ledger.settings import SettingsError
@@ -41,6 +42,7 @@ app.command()(serve)
 app.command()(init)
 app.command()(doctor)
 app.command()(witness)
+app.command()(verify)
 app.add_typer(imports, name="import")
 app.add_typer(export, name="export")
 app.add_typer(projections, name="projections")

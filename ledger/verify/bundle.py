@@ -330,6 +330,10 @@ class Bundle:
             self._file.close()
             self._file = None
 
+    def reopened(self) -> Bundle:
+        """The same bundle with a file handle of its own."""
+        return Bundle(self.path, self.members, self.plain, self.ordered)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Bundle, (self.path, self.members, self.plain, self.ordered)
 

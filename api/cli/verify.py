@@ -1,0 +1,54 @@
+"""`trial-ledger verify`: checks an evidence bundle offline, with the same code as the single-file verifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli.output import Json
+
+
+def verify(
+    bundle: Annotated[Path | None, typer.Argument(help="The evidence bundle, a zip file.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The trust policy that you hold; else the bundle's own.")
+    ] = None,
+    json_: Json = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as a page, too.")] = None,
+    require: Annotated[
+        str | None, typer.Option(metavar="V8,V9", help="Checks that must be decided, or the exit status is 2.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Processes; by default one a core.")] = None,
+    fresh_within: Annotated[
+        str | None, typer.Option(metavar="24h", help="How old cosignatures of the newest checkpoint may be.")
+    ] = None,
+    tsa: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Certificate of a timestamping authority, PEM.")
+    ] = None,
+    make_standalone: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the verifier as a single file, and end.")
+    ] = None,
+) -> None:
+    """Verify an evidence bundle offline: V1 to V9, in plain words."""
+    from ledger.verify import command
+
+    if make_standalone is not None:
+        raise typer.Exit(command.make_standalone(make_standalone))
+    if bundle is None:
+        raise typer.BadParameter("name the bundle to verify")
+    try:
+        options = command.Options(
+            bundle,
+            policy,
+            json_,
+            html,
+            command.required(require),
+            command.workers(workers),
+            command.seconds(fresh_within),
+            tuple(tsa or ()),
+        )
+    except command.Usage as wrong:
+        raise typer.BadParameter(str(wrong)) from None
+    raise typer.Exit(command.run(options))
