@@ -28,12 +28,14 @@ from ledger.home import Home
 from ledger.log_rotation import keys_below, rotations
 from ledger.merkle.log_keys import DerivedKeys, LogKeys, LogKeySource, rotation_note
 from ledger.receipts import Receipts
+from ledger.redaction.carrying_out import Redactions, Step, newly_in_effect
+from ledger.redaction.refused import Gone, without_copies
 from ledger.settings import Settings, SettingsError
 from ledger.signer import LogSigner
 from ledger.signer_state import FileState, SignerAlarm
 from ledger.signing.errors import BadSignature, Malformed
 from ledger.signing.statement import Statement, parse, read_stored
-from ledger.store import evidence, statements
+from ledger.store import evidence, redactions, statements
 from ledger.store.database import PROJECTOR, Conn, Database
 from ledger.store.embedded import DatabaseUrls, EmbeddedPostgres
 from ledger.store.errors import StoreError
@@ -117,6 +119,8 @@ class Ledger:
         self._writers: dict[str, StudyWriter] = {}
         self._receipts: dict[str, Receipts] = {}
         self._genesis_keys = settings.genesis_keys
+        self.redactions: Redactions
+        self._unsettled: list[Step] = []
         self.database: Database
         self._writing: Database
         self._signing: Database
@@ -133,6 +137,8 @@ class Ledger:
         # Readers may hold every connection of theirs as long as they like: writers and signers have their own.
         self._writing = Database(self.urls.app, name="trial-ledger-writer")
         self._signing = Database(self.urls.app, name="trial-ledger-signer", waits_for_disk=False)
+        self.redactions = Redactions(self.home, self.database, self.projector_database, self._clock)
+        self.redactions.protect()  # before anything is read: the database may have been restored
         return self
 
     def _urls(self) -> DatabaseUrls:
@@ -173,6 +179,17 @@ class Ledger:
     def now(self) -> datetime:
         """The installation's clock, aware."""
         return self._clock()
+
+    def settle_redactions(self, schemas: Sequence[str]) -> list[Step]:
+        """Carry out what is redacted, as far as it goes now, and let go of what this process holds of it; `schemas`
+        are the read models of this release. Returns every redaction that was not settled before."""
+        steps = self.redactions.settle(schemas)
+        for study in newly_in_effect(self._unsettled, steps):
+            writer = self._writers.get(study)
+            if writer is not None:
+                writer.forget()
+        self._unsettled = steps
+        return steps
 
     # -- studies --------------------------------------------------------------------------------------------
 
@@ -449,8 +466,8 @@ class Ledger:
         with suppress(Malformed):
             statement = parse(data)
             jti, iss = statement.jti, statement.iss
-        with suppress(StoreError), self.database.connection() as connection:
-            evidence.insert_refusal(
+        with suppress(StoreError), self.database.connection() as connection, connection.transaction():
+            number = evidence.insert_refusal(
                 connection,
                 study=study,
                 at=self._clock(),
@@ -461,6 +478,11 @@ class Ledger:
                 iss=iss,
                 statement=data,
             )
+            if study is not None and jti is not None:  # it may repeat what is redacted of a recorded statement
+                redacted = redactions.select_redactions(connection, study)
+                remaining = without_copies(data, Gone.of(redacted)) if redacted else None
+                if remaining is not None:
+                    redactions.redact_refusal(connection, number, remaining)
 
     def known(self, study: str, jtis: Sequence[str]) -> set[str]:
         """Which of these event ids are recorded already."""

@@ -4,6 +4,7 @@
  keys/log-master.sealed the seed that every log's own keys are derived from, encrypted
  keys/wrapped.json      what opens them, under the passphrase (`keystore`)
  signer/<study>.state   what each log's signer signed last; outside the database on purpose
+ redactions/<study>.ndjson  what was redacted (digests), so that a restored database never serves it
  quarantine/<study>.ndjson  rows that an import could not place, with the reason
  database/              the embedded PostgreSQL, where no database is configured
  origin                 the host part of every log's origin, fixed when the home is made
@@ -49,6 +50,10 @@ class Home:
     def signer_state(self, study: str) -> Path:
         """The signer's own state for one log."""
         return self.path / "signer" / f"{study}.state"
+
+    def redactions(self, study: str) -> Path:
+        """The register of redactions of one study; its folder is made with the first."""
+        return self.path / "redactions" / f"{study}.ndjson"
 
     def key(self, name: str) -> SigningKey:
         """A signing key of this installation, made at the first use; raises HomeError."""

@@ -274,7 +274,7 @@ class StudyWriter:
         self._queue: deque[Submission] = deque()
         self._queued_bytes = 0
         self._wake = threading.Condition()
-        self._stopping = False
+        self._stopping = self._forgetting = False
         self._unsigned: deque[tuple[Submission, Answer]] = deque()
         self._sign_wake = threading.Condition()
         self._looked = False
@@ -310,6 +310,12 @@ class StudyWriter:
                 raise Busy(f"{len(self._queue)} statements of {self.study} wait already")
             self._queue.extend(submissions)
             self._queued_bytes += weight
+            self._wake.notify()
+
+    def forget(self) -> None:
+        """Let go of what is held of the study, because something was redacted; read anew when it is needed."""
+        with self._wake:
+            self._forgetting = True
             self._wake.notify()
 
     @property
@@ -379,10 +385,13 @@ class StudyWriter:
         with self._sign_wake:  # what is committed sooner than the signer can take it is answered no sooner
             self._sign_wake.wait_for(lambda: self._looked and not self._unsigned)
         with self._wake:
-            while not self._queue:
-                if self._stopping:
+            while not self._queue or self._forgetting:
+                if self._forgetting:
+                    self._state, self._forgetting = None, False
+                elif self._stopping:
                     return None
-                self._wake.wait()
+                else:
+                    self._wake.wait()
             batch, weight = [self._queue.popleft()], 0
             weight = batch[0].weight
             while self._queue and len(batch) < MAX_BATCH:

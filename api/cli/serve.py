@@ -27,6 +27,7 @@ import structlog
 import typer
 
 from api.cli.output import EXIT_USAGE, Json, give, talk
+from ledger.home import HomeError
 from ledger.settings import Settings
 from ledger.store.errors import StoreError
 from projections.engine.collector import collecting_rarely
@@ -44,6 +45,8 @@ ANSWER_SECONDS = 10
 no client that holds back the rest of its request can keep the server from ending."""
 WATCH_SECONDS = 0.5
 """How often the server looks after its database and its projector."""
+SETTLE_SECONDS = 1.0
+"""How often the server looks for a redaction that took effect, here or in another process."""
 BACKLOG = 1_024
 STDIN = 0
 
@@ -172,8 +175,12 @@ def told_to_end(server: Server) -> Iterator[None]:
 
 
 def _look_after(ledger: Ledger, stop: threading.Event) -> None:
-    """Keep the embedded database and the projector running until told to stop."""
+    """Keep the embedded database and the projector running, and carry out redactions, until told to stop."""
+    from projections.definitions import read_models
+
     projector: subprocess.Popen[bytes] | None = None
+    schemas = [model.schema for model in read_models()]
+    due = 0.0
     while not stop.is_set():
         try:
             if ledger.embedded is not None:
@@ -182,8 +189,13 @@ def _look_after(ledger: Ledger, stop: threading.Event) -> None:
                 if projector is not None:
                     log.warning("projector-restarts", status=projector.returncode)
                 projector = start_projector(ledger.urls.projector)
+            if time.monotonic() >= due:
+                due = time.monotonic() + SETTLE_SECONDS
+                ledger.settle_redactions(schemas)
         except StoreError as error:
             log.warning("database-away", because=str(error))
+        except HomeError as error:
+            log.error("redactions-wait", because=str(error))
         stop.wait(WATCH_SECONDS)
     if projector is not None:
         _end(projector)

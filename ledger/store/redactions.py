@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
+from psycopg.sql import SQL as Text
+from psycopg.sql import Identifier
 
 from ledger.store.rows import DestructionRow, RedactionRow
 from ledger.store.sql import SQL
@@ -96,6 +98,23 @@ def behind(conn: Conn, study: str, schemas: Sequence[str], idx: int) -> list[str
     """Of these read models those that have not taken in an index."""
     values = {"study": study, "schemas": list(schemas), "idx": idx}
     return [schema for (schema,) in conn.execute(SQL["positions_behind"], values)]
+
+
+def stands_still(conn: Conn, schema: str, study: str) -> bool:
+    """Whether a read model has stopped at an event of a study that it cannot take in."""
+    query = Text(SQL["stands_still"]).format(schema=Identifier(schema))
+    return any(row[0] == study for row in conn.execute(query).fetchall())
+
+
+def building(conn: Conn, schemas: Sequence[str]) -> list[str]:
+    """Schemas in which one of these read models is being built anew at this moment, by whichever process."""
+    return [schema for (schema,) in conn.execute(SQL["building"], {"schemas": list(schemas)})]
+
+
+def analyze_read_models(conn: Conn, schemas: Sequence[str]) -> None:
+    """Have the planner's statistics of these read models made anew: they hold samples of values."""
+    for schema, table in conn.execute(SQL["read_model_tables"], {"schemas": list(schemas)}).fetchall():
+        conn.execute(Text(SQL["analyze_table"]).format(table=Identifier(schema, table)))
 
 
 def forget_read_models(conn: Conn, study: str, but: Sequence[str] = ()) -> int:

@@ -21,6 +21,12 @@ class ProjectionBehind(Refusal):
     remedy = "Ask again in a moment: what is recorded is safe, its display follows. If it lasts, see /health/ready."
 
 
+class RedactionAhead(ProjectionBehind):
+    """Something was redacted, and the page has not taken that in: it serves nothing until it has."""
+
+    rule = "READ-12"
+
+
 class CutBeyond(Refusal):
     """The reading asks for a state that the ledger has not signed yet."""
 

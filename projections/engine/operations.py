@@ -98,7 +98,7 @@ def digest(database: Database, study: str, name: str) -> dict[str, Any]:
         row = conn.execute(SQL["reading_of"], reading_values(study, name)).fetchone()
         if row is None or not row[0]:
             raise StudyNotKnown(f"there is no study {study!r}")
-        _, schema, version, position, _, _ = row
+        _, schema, version, position, *_ = row
         found = digests.of_tables(conn, schema or model.schema, model.definition, study) if schema else None
     return {
         "study": study,

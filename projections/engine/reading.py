@@ -6,6 +6,7 @@ Rules:
   changed: a reader that is further on makes its own copy;
 - a reading as of a size folds the events below it by the same handler that follows the ledger, lazily: the page of one
   subject folds one subject. A temporal projection is cut by its indexes instead;
+- what is redacted is served by nobody: until the projection has taken the redaction in, a reading waits for it;
 - "now" is given by the caller; in a reading as of an earlier moment, and in a study with a simulated clock, it is the
   ledger's own time.
 """
@@ -39,6 +40,7 @@ from projections.engine.errors import (
     ProjectionBehind,
     ProjectionStopped,
     ReadingMalformed,
+    RedactionAhead,
     StudyNotKnown,
 )
 from projections.engine.folding import aggregates_below, fold_one, new_aggregate, subjects_of
@@ -152,8 +154,7 @@ def open_reader(
     wanted = _size("wait_for", wait_for)
     if wanted is not None:
         _wait(database, study, name, wanted)
-    with database.snapshot() as conn:
-        position, signed, stopped = _standing(conn, study, model)
+    with _begun(database, study, model) as (conn, position, signed, stopped):
         size = position if as_of is None else cut_size(conn, study, as_of, signed)
         if stopped is not None and (as_of is None or size > position):
             raise stopped
@@ -170,6 +171,26 @@ def open_reader(
         rows = newest if live or definition.temporal else earlier
         at = _moment(conn, study, state, size, as_of, now)
         yield Reader(study, model, size, signed, at, as_of is None, state, rows, newest, conn, cache)
+
+
+_Begun = tuple[Conn, int, int, ProjectionStopped | None]
+
+
+@contextmanager
+def _begun(database: Database, study: str, model: ReadModel) -> Iterator[_Begun]:
+    """A snapshot in which the rows hold nothing that is redacted; waits for the projection to take a redaction in."""
+    deadline, steps = time.monotonic() + WAIT_S, iter(WAIT_STEPS_S)
+    while True:
+        with database.snapshot() as conn:
+            try:
+                standing = _standing(conn, study, model)
+            except RedactionAhead:
+                if time.monotonic() >= deadline:
+                    raise
+            else:
+                yield conn, *standing
+                return
+        time.sleep(next(steps, WAIT_STEPS_S[-1]))
 
 
 def root_at(conn: Conn, study: str, size: int) -> bytes:
@@ -200,7 +221,7 @@ def _standing(conn: Conn, study: str, model: ReadModel) -> tuple[int, int, Proje
     row = conn.execute(SQL["reading_of"], reading_values(study, model.definition.name)).fetchone()
     if row is None or not row[0]:
         raise StudyNotKnown(f"there is no study {study!r}")
-    _, schema, version, position, signed, _ = row
+    _, schema, version, position, signed, _, holds = row
     if schema is None:
         raise ProjectionBehind("nobody has followed this study yet", position=0, wanted=signed)
     if schema != model.schema:
@@ -209,6 +230,8 @@ def _standing(conn: Conn, study: str, model: ReadModel) -> tuple[int, int, Proje
             position=position,
             wanted=signed,
         )
+    if holds:
+        raise RedactionAhead("something is redacted that it has not taken in", position=position, wanted=signed)
     found = None
     if position < signed:
         found = conn.execute(on("stopped", schema), {"study": study}).fetchone()

@@ -25,6 +25,7 @@ from ledger.home import Home
 from ledger.signer import LogSigner
 from ledger.store import evidence, statements
 from ledger.store.embedded import EmbeddedPostgres
+from ledger.store.redactions import insert_redactions
 from ledger.writer import StudyWriter
 
 MOMENTS = (
@@ -93,11 +94,12 @@ def within_the_transaction(executioner: Executioner) -> None:
     """`written`: everything is inserted; `commit sent`: the server has the COMMIT, and nobody its answer."""
     finish = statements.finish_append
 
-    def passing(connection: Any, study: str, rows: Any, head: Any) -> None:
+    def passing(connection: Any, study: str, rows: Any, head: Any, redactions: Any = ()) -> None:
         written, sent = executioner.due("written"), executioner.due("commit sent")
         if written is None and sent is None:
-            return finish(connection, study, rows, head)
+            return finish(connection, study, rows, head, redactions)
         statements.insert_events(connection, study, rows)
+        insert_redactions(connection, study, redactions)
         statements.store_head(connection, study, head)
         if sent is not None:
             connection.pgconn.send_query(b"COMMIT")

@@ -5,7 +5,6 @@ Source: ICH E6(R3) 4.2.2(b); GDPR Art. 5(1)(d), 16, 17.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from projections.definitions import read_models
 from projections.engine.runner import Runner
 from tests.scenario.checker import check_everything
 from tests.scenario.fixtures import ledger_of, record_of, study_of
+from tests.scenario.residue import shown
 from tests.scenario.simulator import Simulator, Subject, Told, refused
 from tests.scenario.verbs import redacted_fields
 
@@ -33,26 +33,20 @@ def named(trial: Simulator, ada: Subject) -> Told:
     return trial.screen(ada, comment=f"called herself {NAME}")
 
 
-def shown(trial: Simulator) -> str:
-    """Everything that the log's readers are given."""
-    entries = [parse(entry["statement"], partial=True) for entry in trial.door.entries()]
-    return json.dumps([[dict(entry.claims), dict(entry.content)] for entry in entries])
-
-
 # -- two people ---------------------------------------------------------------------------------------------
 
 
 def test_an_order_alone_redacts_nothing(trial: Simulator, named: Told) -> None:
     order = trial.order_redaction({named: ["comment"]})
     assert record_of(trial, order).pending
-    assert NAME in shown(trial)
+    assert NAME in shown(trial.door)
     assert record_of(trial, named).content["comment"].endswith(NAME)
 
 
 def test_from_the_second_signature_on_the_field_is_gone_and_the_rest_stays(trial: Simulator, named: Told) -> None:
     before = record_of(trial, named)
     second = trial.redact({named: ["comment"]})
-    assert NAME not in shown(trial)
+    assert NAME not in shown(trial.door)
     record = record_of(trial, named)
     assert "comment" not in record.content
     assert record.redacted == {"comment": second.index}
@@ -67,7 +61,7 @@ def test_one_person_alone_redacts_nothing(trial: Simulator, named: Told) -> None
     for by in (trial.cast.privacy_officer, trial.cast.sponsor, trial.staff().coordinator):
         with refused("COUNTERSIGN-1", "COUNTERSIGN-2"):
             trial.countersign(order, by)
-    assert NAME in shown(trial)
+    assert NAME in shown(trial.door)
 
 
 @pytest.mark.parametrize("role", ["sponsor", "data_manager", "monitor"])
@@ -78,7 +72,7 @@ def test_only_the_privacy_officer_orders(trial: Simulator, named: Told, role: st
 
 def test_an_investigator_may_be_the_second(trial: Simulator, named: Told) -> None:
     trial.countersign(trial.order_redaction({named: ["comment"]}), trial.staff().pi)
-    assert NAME not in shown(trial)
+    assert NAME not in shown(trial.door)
 
 
 @pytest.mark.parametrize("wrong", [{"reason": "  "}, {"legal_basis": " "}, {"legal_basis": None}, {"reason": None}])
@@ -137,7 +131,7 @@ def test_another_subjects_record_is_not_named(trial: Simulator, named: Told) -> 
 def test_governance_has_names_that_can_be_redacted(trial: Simulator) -> None:
     enrolled = trial.record(trial.cast.registrar, "ActorEnrolled", "actor/newcomer", actor_kind="person", name=NAME)
     second = trial.redact({enrolled: ["name"]})
-    assert NAME not in shown(trial)
+    assert NAME not in shown(trial.door)
     assert study_of(trial).records.get(enrolled.jti).redacted == {"name": second.index}  # type: ignore[union-attr]
     assert "newcomer" in study_of(trial).authority.actors, "who may do what rests on clear fields alone"
 
@@ -145,9 +139,9 @@ def test_governance_has_names_that_can_be_redacted(trial: Simulator) -> None:
 def test_the_reason_of_an_order_can_be_redacted_as_well(trial: Simulator, named: Told) -> None:
     order = trial.order_redaction({named: ["comment"]}, reason=f"the comment names {NAME}")
     trial.countersign(order, trial.cast.data_manager)
-    assert NAME in shown(trial)
+    assert NAME in shown(trial.door)
     trial.redact({order: ["reason"]})
-    assert NAME not in shown(trial)
+    assert NAME not in shown(trial.door)
 
 
 # -- copies -------------------------------------------------------------------------------------------------
@@ -159,7 +153,7 @@ def test_corrections_of_the_field_go_with_it(trial: Simulator, named: Told) -> N
         trial.order_redaction({named: ["comment"]})
     assert problem["missing"] == redacted_fields({act: ["value"]})
     trial.redact({named: ["comment"], act: ["value", "reason"]})
-    assert NAME not in shown(trial)
+    assert NAME not in shown(trial.door)
     record = record_of(trial, named)
     assert "comment" not in record.content
     assert [value.value for value in record.values["comment"]] == [None, None]
@@ -172,7 +166,7 @@ def test_a_correction_between_the_two_signatures_stops_the_redaction(trial: Simu
     trial.correct(named, "comment", f"still {NAME}")
     with refused("REDACTION-3"):
         trial.countersign(order, trial.cast.data_manager)
-    assert NAME in shown(trial)
+    assert NAME in shown(trial.door)
 
 
 def test_a_name_that_a_correction_brought_in_goes_alone(trial: Simulator, ada: Subject) -> None:
@@ -206,7 +200,7 @@ def test_queries_that_quote_the_value_go_with_it(trial: Simulator, named: Told) 
         trial.order_redaction({named: ["comment"]})
     assert {one["jti"] for one in problem["missing"]} == {quoting.jti, answer.jti}
     trial.redact({named: ["comment"], quoting: ["question"], answer: ["answer"]})
-    assert NAME not in shown(trial)
+    assert NAME not in shown(trial.door)
     assert record_of(trial, harmless).content["question"] == "Is this right?"
 
 
@@ -217,7 +211,7 @@ def test_a_repeat_of_the_statement_brings_nothing_back(trial: Simulator, named: 
     trial.redact({named: ["comment"]})
     again = trial.door.append(named.text)
     assert (again.index, again.repeat) == (named.index, True)
-    assert NAME not in shown(trial)
+    assert NAME not in shown(trial.door)
     trial.acknowledged.append(Told("SubjectScreened", named.text, again))
 
 

@@ -189,9 +189,32 @@ WHERE study_id = %(study)s AND refused_id > %(after)s AND octet_length(statement
 ORDER BY refused_id LIMIT %(limit)s
 
 -- positions_behind --
--- Returns of these read models those that have not taken in an index and do not stand still, for a study.
+-- Returns of these read models those that have not taken in an index.
 SELECT schema_name FROM projection.positions
 WHERE study_id = %(study)s AND schema_name = ANY (%(schemas)s::text[]) AND position <= %(idx)s
+
+-- stands_still --
+-- Returns the studies at which a read model has stopped, and at which event of each.
+TABLE {schema}."_stopped"
+
+-- building --
+-- Returns the schemas of these read models' rebuilds whose turn somebody has: an advisory lock, taken by name.
+SELECT n.nspname FROM pg_catalog.pg_namespace AS n
+JOIN unnest(%(schemas)s::text[]) AS live (schema_name) ON n.nspname ^@ (live.schema_name || '_r')
+WHERE EXISTS (SELECT FROM pg_catalog.pg_locks AS l
+              WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_catalog.pg_database
+                                                              WHERE datname = current_database())
+                AND l.classid::bigint = 7242019 AND l.objid::bigint = hashtext(n.nspname)::bigint & 4294967295)
+
+-- read_model_tables --
+-- Returns the tables of these read models.
+SELECT n.nspname, c.relname FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = ANY (%(schemas)s::text[]) AND c.relkind = 'r' ORDER BY n.nspname, c.relname
+
+-- analyze_table --
+-- Makes the statistics of a table anew.
+ANALYZE {table}
 
 -- forget_read_models --
 -- Empties a study's rows in every read model but these, to be made anew.

@@ -2,11 +2,16 @@
 -- that the code fills in: read models live in schemas of their own, whose names are made of declared names only.
 
 -- reading_of --
--- Returns what a reader of a projection starts from: its schema, version and position, and the signed size. Lets
--- this transaction wait longer, in milliseconds, for a page that thinks or a client that reads slowly.
+-- Returns what a reader of a projection starts from: its schema, version and position, the signed size, and whether
+-- something is redacted that its rows may still hold. Lets this transaction wait longer, in milliseconds, for a page
+-- that thinks or a client that reads slowly.
 SELECT s.study_id IS NOT NULL, p.schema_name, p.version, coalesce(o.position, 0),
        coalesce((SELECT size FROM ledger.checkpoints WHERE study_id = %(study)s ORDER BY size DESC LIMIT 1), 0),
-       set_config('idle_in_transaction_session_timeout', %(patience)s, true)
+       set_config('idle_in_transaction_session_timeout', %(patience)s, true),
+       EXISTS (SELECT FROM ledger.redactions AS r
+               WHERE r.study_id = %(study)s AND r.effective_idx >= coalesce(o.position, 0) AND NOT EXISTS (
+                   SELECT FROM ledger.destructions AS d WHERE d.study_id = r.study_id
+                   AND d.effective_idx = r.effective_idx AND d.place = 'projections'))
 FROM (SELECT 1) AS one
 LEFT JOIN ledger.studies AS s ON s.study_id = %(study)s
 LEFT JOIN projection.pointers AS p ON p.study_id = %(study)s AND p.name = %(name)s
