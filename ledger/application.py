@@ -23,6 +23,7 @@ from ledger.cosigning import LogCosigner
 from ledger.domain.aggregate import study_aggregate_id
 from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.genesis import GenesisTerms, GenesisUnsound, NoGenesis, NotOpened, decide_genesis
+from ledger.domain.manifestation import FIELDS as MANIFESTATION
 from ledger.domain.refusals import Refusal
 from ledger.home import Home
 from ledger.log_rotation import keys_below, rotations
@@ -33,6 +34,7 @@ from ledger.redaction.refused import Gone, without_copies
 from ledger.settings import Settings, SettingsError
 from ledger.signer import LogSigner
 from ledger.signer_state import FileState, SignerAlarm
+from ledger.signing.encoding import unb64url
 from ledger.signing.errors import BadSignature, Malformed
 from ledger.signing.statement import Statement, parse, read_stored
 from ledger.store import evidence, redactions, statements
@@ -95,7 +97,8 @@ class Entry:
         return read_stored(self.row.jwt, self.row.disclosures, self.row.redacted)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON: index, event, jti, recorded_at, leaf_hash (hex) and the statement's text."""
+        """JSON: index, event, jti, recorded_at, leaf_hash (hex), the statement's text, and of an electronic signature
+        its manifestation (None for an entry). What became of it since are entries of their own."""
         row = self.row
         return {
             "index": row.idx,
@@ -104,7 +107,19 @@ class Entry:
             "recorded_at": row.recorded_at,
             "leaf_hash": row.leaf_hash.hex(),
             "statement": "~".join((row.jwt, *row.disclosures, "")),
+            "signature": self._signature(),
         }
+
+    def _signature(self) -> dict[str, Any] | None:
+        payload = unb64url(self.row.jwt.split(".")[1])
+        if b"meaning" not in payload and b"\\" not in payload:  # most are entries, and reading one takes its time
+            return None
+        statement = self.statement
+        if statement.meaning is None:
+            return None
+        stated = {name: statement.content.get(name) for name in MANIFESTATION}
+        who = {"actor": statement.iss, "role": statement.role, "index": self.row.idx}
+        return {**stated, "meaning": statement.meaning, **who, "ceremony": statement.ceremony}
 
 
 class Ledger:

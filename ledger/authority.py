@@ -176,6 +176,10 @@ class Authority:
             for said in self.reaffirmed.get(jti, ())
         )
 
+    def doubts(self) -> bool:
+        """Whether any key is under suspicion, so that a statement may be disputed at all."""
+        return any(key.suspect_since is not None for key in self.keys.values())
+
     def _suspected(self, actor: str, index: int) -> bool:
         return any(key.actor == actor and key.suspect_at(index) for key in self.keys.values())
 

@@ -10,8 +10,9 @@ from projections.outcomes.definition import DEFINITION as OUTCOMES
 from projections.patient.definition import DEFINITION as PATIENT
 from projections.safety.definition import DEFINITION as SAFETY
 from projections.schedule.definition import DEFINITION as SCHEDULE
+from projections.signatures.definition import DEFINITION as SIGNATURES
 
-DEFINITIONS: tuple[Definition, ...] = (PATIENT, COHORT, AUDIT_TRAIL, SCHEDULE, SAFETY, OUTCOMES)
+DEFINITIONS: tuple[Definition, ...] = (PATIENT, COHORT, AUDIT_TRAIL, SCHEDULE, SAFETY, OUTCOMES, SIGNATURES)
 NAMES: tuple[str, ...] = tuple(definition.name for definition in DEFINITIONS)
 
 

@@ -1,4 +1,4 @@
-"""GET of the projections: subjects, cohorts, schedule, safety, outcomes, audit trail, findings, protocol.
+"""GET of the projections: subjects, cohorts, schedule, safety, outcomes, signatures, audit trail, findings, protocol.
 
 Every answer stands for one state: `as_of` (a size or a time) chooses it, `wait_for` (a size, 10 s at most)
 waits for it, `Ledger-Index`, `Ledger-Root` and `Projection-Version` name it.
@@ -30,6 +30,7 @@ from projections.outcomes import view as outcomes
 from projections.patient import view as patient
 from projections.safety import view as safety
 from projections.schedule import view as schedule
+from projections.signatures import view as signatures
 
 MAX_ROWS = 1_000
 """Rows of a page."""
@@ -143,6 +144,39 @@ def view_router(ledger: Ledger) -> APIRouter:
     def measured(study: str, as_of: str | None = None, wait_for: int | None = None) -> Response:
         """The protocol's outcome measures."""
         return shown(study, "outcomes", as_of, wait_for, outcomes.outcomes)
+
+    @router.get("/signatures")
+    def signed(
+        study: str,
+        standing: str | None = None,
+        signer: str | None = None,
+        subject: str | None = None,
+        site: str | None = None,
+        after: int = Query(0, ge=0),
+        limit: int = Query(100, ge=1, le=MAX_ROWS),
+        as_of: str | None = None,
+        wait_for: int | None = None,
+    ) -> Response:
+        """Every electronic signature with its manifestation and standing, in order of the log from index `after` on."""
+        return shown(
+            study,
+            "signatures",
+            as_of,
+            wait_for,
+            lambda r: signatures.signatures(r, standing, signer, subject, site, after, limit),
+        )
+
+    @router.get("/signatures/to-sign-again")
+    def to_sign_again(
+        study: str,
+        signer: str | None = None,
+        subject: str | None = None,
+        site: str | None = None,
+        as_of: str | None = None,
+        wait_for: int | None = None,
+    ) -> Response:
+        """The signed records that changed since, by investigator: to be reviewed and signed again."""
+        return shown(study, "signatures", as_of, wait_for, lambda r: signatures.to_sign_again(r, signer, subject, site))
 
     @router.get("/protocol")
     def protocol(study: str, as_of: str | None = None, wait_for: int | None = None) -> Response:

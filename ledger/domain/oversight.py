@@ -4,6 +4,9 @@ An electronic signature over records lists them by event id and digest; a review
 who made none of the events reviewed (EU GMP Annex 11 draft 12.6).
 
  SIGNATURE-1  signing records is an electronic signature: it says what it means
+ SIGNATURE-8  what is signed or verified was there in the state that was looked at, and is listed once
+A record that changed between that state and the signature is not refused: the signature says "changed since signed"
+from the beginning (`signature.py`), and the record is listed for signing again.
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ class RecordsSigned(Act):
 
     recorders = INVESTIGATOR
     words = "signed records"
-    rules = ("CORRECTION-1", "CORRECTION-2", "SIGNATURE-1")
+    rules = ("CORRECTION-1", "CORRECTION-2", "SIGNATURE-1", "SIGNATURE-8")
 
     records: Annotated[list[Target], Field(min_length=1), CLEAR]
     comment: Text | None = None
@@ -62,7 +65,7 @@ class SourceVerified(Act):
 
     recorders = MONITOR
     words = "verified records against their source"
-    rules = ("CORRECTION-1", "CORRECTION-2")
+    rules = ("CORRECTION-1", "CORRECTION-2", "SIGNATURE-8")
 
     records: Annotated[list[Target], Field(min_length=1), CLEAR]
     comment: Text | None = None
@@ -203,10 +206,31 @@ class MeaningMissing(Refusal):
     source = "21 CFR 11.50(a)(3)"
 
 
+class NotSeen(Refusal):
+    """A record is signed that was not there in the state that the signer looked at, or one is listed twice."""
+
+    rule, status = "SIGNATURE-8", 422
+    remedy = "Read the records again, and list each once with the `cut` of the answer that showed it."
+    source = "EMA guideline on computerised systems 2023, 6.3"
+
+
 def records_are_known(ctx: Context) -> None:
     """CORRECTION-1, CORRECTION-2: every record listed stands under the same subject, at this site."""
     for named in ctx.candidate.body["records"]:
         named_record(ctx, named)
+
+
+def records_were_seen(ctx: Context) -> None:
+    """SIGNATURE-8: each record stands below the cut and is listed once."""
+    listed: set[str] = set()
+    for named in ctx.candidate.body["records"]:
+        record = ctx.records.by_jti[named["jti"]]
+        if ctx.candidate.cut is not None and record.index >= ctx.candidate.cut["size"]:
+            because = f"{record.event} stands at index {record.index}, the cut's size is {ctx.candidate.cut['size']}"
+            raise NotSeen(because, (record.index,))
+        if record.jti in listed:
+            raise NotSeen(f"{record.event} at index {record.index} is listed twice", (record.index,))
+        listed.add(record.jti)
 
 
 def has_a_meaning(ctx: Context) -> None:
@@ -216,6 +240,6 @@ def has_a_meaning(ctx: Context) -> None:
 
 
 PRECONDITIONS = {
-    "RecordsSigned": (has_a_meaning, records_are_known),
-    "SourceVerified": (records_are_known,),
+    "RecordsSigned": (has_a_meaning, records_are_known, records_were_seen),
+    "SourceVerified": (records_are_known, records_were_seen),
 }

@@ -5,7 +5,8 @@ Rules:
 - a row says what was recorded then: later corrections have rows of their own, with the value before and after;
 - what waits for a second signature says so, and from which index on it took effect;
 - what was redacted is no longer there: the row names the field, and from which index on it is gone; the order of a
-  redaction has a data point for each field that it names.
+  redaction has a data point for each field that it names;
+- an electronic signature's printed name, time and meaning stand in columns of their own, beside every data point.
 A statement's data points stand together in one row; the view makes a line of each.
 """
 
@@ -22,6 +23,7 @@ import msgspec
 from ledger.domain.aggregate import Study, Subject
 from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.conduct import LATE_AFTER
+from ledger.domain.manifestation import FIELDS as MANIFESTATION
 from ledger.domain.moments import elapsed
 from ledger.domain.record import CLAIM_FIELDS, Record
 from projections.engine.definition import Column, Definition, Index, Row, Table
@@ -53,6 +55,12 @@ ENTRIES = Table(
         Column("role"),
         Column("mode"),
         Column("meaning"),
+        Column("signature", "boolean", optional=True),
+        Column("printed_name", optional=True),
+        Column("signed_at", optional=True),
+        Column("ceremony", optional=True),
+        Column("kid"),
+        Column("digest"),
         Column("recorded_at"),
         Column("iat", "bigint"),
         Column("occurred_at", optional=True),
@@ -128,6 +136,12 @@ def _entry(state: Study | Subject, record: Record) -> tuple[Any, ...]:
         record.role,
         record.mode,
         record.meaning or ("seal" if record.role == "system" else "entry"),
+        None if record.meaning is None else True,
+        recorded.get("printed_name"),
+        recorded.get("signed_at"),
+        claims.get("ceremony"),
+        record.kid,
+        record.digest,
         record.recorded_at,
         record.iat,
         recorded.get("occurred_at"),
@@ -193,12 +207,13 @@ def _points(state: Study | Subject, record: Record, target: Record | None, recor
     said_already: tuple[str, ...] = ("record", "reason") if record.event in _STANDING else ()
     if record.event == "FieldsRedacted":
         said_already = ("records",)
+    said_already = (*said_already, *MANIFESTATION)
     # In the catalogue's order: the one in the statement is lost where a later correction took a field away.
     fields = {**record.body, **recorded}
     for name in CATALOGUE[record.event].model_fields:
         if name in fields and name not in said_already:
             yield _point(name, None, fields[name])
-        elif name in record.redacted and name not in said_already:
+        elif name in record.redacted and (name not in said_already or name in MANIFESTATION):
             yield _point(name, None, None, record.redacted[name])
 
 
@@ -259,4 +274,4 @@ def _numbers(state: Study | Subject) -> Iterator[tuple[int, str]]:
     yield from sorted(found)
 
 
-DEFINITION = Definition("audit_trail", 1, (ENTRIES, NUMBERS), changed, study=True, temporal=True)
+DEFINITION = Definition("audit_trail", 2, (ENTRIES, NUMBERS), changed, study=True, temporal=True)

@@ -1,7 +1,9 @@
 """From entries to lines: one line a data point, with who, when, why and the value before and after, in plain words.
 
 The role is the one acted in; the organisation the one held then; the subject's number the one known at the size that is
-read. A statement that waits for a second signature at that size says so.
+read. A statement that waits for a second signature at that size says so, and so does one whose attribution is disputed,
+whose key is under suspicion, or whose signature was withdrawn. `signed_at` is the time as the signer stated it, in the
+signer's zone, where it is an electronic signature, and in UTC otherwise.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from typing import Any
 import msgspec
 
 from ledger.authority import Authority, Grant
-from projections.audit_trail.wording import as_cell, event_label, field_label, sentence
+from ledger.domain.signature import DISPUTED, SUSPECT, WITHDRAWN
+from projections.audit_trail.wording import IN_DOUBT, as_cell, event_label, field_label, sentence, signed
 from projections.engine.definition import STUDY_PARTITION
 from projections.engine.reading import Reader
 from projections.engine.rows import Asked, Where
@@ -21,10 +24,13 @@ from projections.engine.rows import Asked, Where
 COLUMNS = (
     "index", "recorded_at", "occurred_at", "signed_at", "captured_at", "transferred_at", "aware_at", "sub",
     "subject_number", "site", "event", "event_label", "field", "field_label", "previous_value", "new_value", "actor",
-    "role", "organisation", "reason", "meaning", "mode", "late", "target_index", "target_event", "pending", "redacted",
-    "redacted_at",    "event_id", "sentence",
+    "role", "organisation", "reason", "meaning", "printed_name", "ceremony", "in_doubt", "mode", "late", "target_index",
+    "target_event", "pending", "redacted", "redacted_at", "event_id", "sentence",
 )  # fmt: skip
-"""Of a line, in this order in files. Times are ISO 8601; `recorded_at` and `signed_at` in UTC, the others as stated."""
+"""Of a line, in this order in files. Times are ISO 8601; `recorded_at` in UTC, the others as stated; of `signed_at` see
+above. A line in JSON has `signature` besides: the manifestation of an electronic signature, None for an entry."""
+
+_DOUBTS = {"AttributionDisputed": DISPUTED, "SignatureWithdrawn": WITHDRAWN}
 
 
 class Lines:
@@ -33,11 +39,19 @@ class Lines:
     def __init__(self, reader: Reader) -> None:
         self._size = reader.size
         self._numbers = _Numbers(reader)
-        self._organisation = _organisations(reader.study.authority)
+        self._organisation = organisations(reader.study.authority)
+        self._authority, self._reader = reader.study.authority, reader
+        self._doubts: dict[int, str] = {}
 
     def learn(self, entries: Iterable[Any]) -> None:
         """Look up together what the lines of these entries need."""
+        entries = list(entries)
         self._numbers.learn({entry.partition for entry in entries})
+        about = Where("target", "in", [entry.idx for entry in entries])
+        acts = (about, Where("event", "in", list(_DOUBTS)), Where("idx", "<", self._size))
+        for act in self._reader.rows.select("entries", Asked(acts, ("idx",))):
+            if self._doubts.get(act.target) != WITHDRAWN:
+                self._doubts[act.target] = _DOUBTS[act.event]
 
     def of(self, entry: Any, field: str | None = None) -> list[dict[str, Any]]:
         """The lines of one entry: at least one, for a workflow action may set no field. With `field` those of that
@@ -53,9 +67,10 @@ class Lines:
             "target_event": entry.target_event,
             "target_index": entry.target,
             "pending": pending,
+            "in_doubt": self._in_doubt(entry),
         }
         common = {**_common(entry), "pending": pending, "sentence": _said(entry, points, about)}
-        common |= {name: about[name] for name in ("subject_number", "organisation")}
+        common |= {name: about[name] for name in ("subject_number", "organisation", "in_doubt")}
         waiting = pending and entry.event == "EntryCorrected"
         return [
             {
@@ -71,13 +86,23 @@ class Lines:
             if field is None or name == field or name.startswith(f"{field}.")
         ]
 
+    def _in_doubt(self, entry: Any) -> str | None:
+        """Why the statement, or the signature that it is, does not stand unquestioned; None where it does."""
+        known = self._doubts.get(entry.idx)
+        if known is None and self._authority.disputed(entry.kid, entry.idx, entry.jti, entry.digest):
+            return SUSPECT
+        return known
+
 
 def _common(entry: Any) -> dict[str, Any]:
     return {
         "index": entry.idx,
         "recorded_at": entry.recorded_at,
         "occurred_at": entry.occurred_at,
-        "signed_at": datetime.fromtimestamp(entry.iat, UTC).isoformat(),
+        "signed_at": entry.signed_at or datetime.fromtimestamp(entry.iat, UTC).isoformat(),
+        "printed_name": entry.printed_name,
+        "ceremony": entry.ceremony,
+        "signature": _signature(entry) if entry.signature else None,
         "captured_at": entry.captured_at,
         "transferred_at": entry.transferred_at,
         "aware_at": entry.aware_at,
@@ -97,6 +122,12 @@ def _common(entry: Any) -> dict[str, Any]:
     }
 
 
+def _signature(entry: Any) -> dict[str, Any]:
+    """The manifestation of an electronic signature, as its statement gave it (21 CFR 11.50(a))."""
+    named = {name: getattr(entry, name) for name in ("printed_name", "signed_at", "meaning", "ceremony", "role")}
+    return {**named, "actor": entry.iss, "index": entry.idx}
+
+
 def _said(entry: Any, points: list[list[Any]], about: dict[str, Any]) -> str:
     fields = {point[0]: point[2] for point in points if len(point) == 3}
     if entry.event == "EntryCorrected" and points:
@@ -105,6 +136,10 @@ def _said(entry: Any, points: list[list[Any]], about: dict[str, Any]) -> str:
     if entry.reason is not None:
         fields.setdefault("reason", entry.reason)
     said = sentence(entry.event, fields, about)
+    if entry.signature:
+        said += f" {signed(entry.printed_name, entry.signed_at, entry.meaning)}"
+    if about["in_doubt"]:
+        said += f" {IN_DOUBT[about['in_doubt']]}"
     return f"{said} {entry.redacted} of its fields are redacted." if entry.redacted else said
 
 
@@ -153,7 +188,7 @@ class _Numbers:
         return self._known[partition]
 
 
-def _organisations(authority: Authority) -> Callable[[str, str, int, str], str | None]:
+def organisations(authority: Authority) -> Callable[[str, str, int, str], str | None]:
     """Which organisation an actor acted for in a role at an index: of the delegation in force then, else of the
     actor's enrolment."""
     held: dict[tuple[str, str], list[Grant]] = {}

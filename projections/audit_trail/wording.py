@@ -14,8 +14,16 @@ from typing import Any
 import msgspec
 
 from ledger.domain.catalogue import CATALOGUE
+from ledger.domain.signature import DISPUTED, SUSPECT, WITHDRAWN
 
 NOT_STATED = "not stated"
+
+IN_DOUBT: Mapping[str, str] = {
+    DISPUTED: "The actor disputes having made this statement.",
+    WITHDRAWN: "The signature was withdrawn.",
+    SUSPECT: "The key that signed it is under suspicion, and the actor has not reaffirmed it.",
+}
+"""What is said of a statement that does not stand unquestioned."""
 
 _LABELS: Mapping[str, str] = {
     "occurred_at": "when it happened",
@@ -93,6 +101,11 @@ def sentence(event: str, fields: Mapping[str, Any], about: Mapping[str, Any]) ->
     if said[:1].islower():
         return f"{who}{place and ', for ' + place + ','} {said}."
     return f"{who} recorded{place and ' for ' + place}: {said}."
+
+
+def signed(name: str | None, at: str | None, meaning: str) -> str:
+    """The manifestation of an electronic signature as a sentence."""
+    return f"Signed electronically by {name or 'a name that is not shown'}, {at or 'time not shown'}: {meaning}."
 
 
 def _of(organisation: Any) -> str:

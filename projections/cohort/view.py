@@ -82,7 +82,7 @@ def _cohort(
     labels = [label for label, seat in reader.seats.items() if seat.cohort == planned.id]
     subjects = [subject for subject in map(asking.load, labels) if subject is not None]
     seats = escalation.seats(protocol.definition, course)
-    entries = Entries(reader.study.records)
+    entries = Entries(reader.study, reader.study.records)
     rule = escalation.recommendation(protocol.definition, course)
     treatment = protocol.definition.treatment
     return {
@@ -167,7 +167,7 @@ def _review(asking: Asking, cohort: str, review: Record, entries: Entries) -> di
 
 def _selection(reader: Reader, planned: Sequence[Cohort]) -> list[dict[str, Any]]:
     """The doses that were selected, and stand."""
-    entries = Entries(reader.study.records)
+    entries = Entries(reader.study, reader.study.records)
     chosen = [dose_level.selection(reader.study, one.id) for one in planned]
     return [
         {**entries.of(one), "cohort": one.get("cohort"), "dose_level": one.get("dose_level")}

@@ -12,6 +12,7 @@ from ledger.domain import consent, dose_level, eligibility, query
 from ledger.domain.basis import basis_changed
 from ledger.domain.participation import end_of, protocol_of, screened
 from ledger.domain.record import Record
+from ledger.domain.signature import LISTING, covers
 from ledger.domain.study import site_time_zone
 from ledger.protocol import ResolvedProtocol
 from projections.patient.page import Page
@@ -166,18 +167,13 @@ def signatures(page: Page) -> dict[str, Any]:
 
 
 def _signature(page: Page, record: Record) -> dict[str, Any]:
-    """Who, when, with which meaning (21 CFR 11.50)."""
+    """One signature with everything that it covers, and how it stands now."""
     actor = page.study.authority.actors.get(record.iss)
     return {
-        "index": record.index,
-        "event": record.event,
-        "signed_by": record.iss,
+        **page.entries.signature(record),
         "organisation": None if actor is None else actor.organisation,
-        "role": record.role,
-        "signed_at": record.iat,
-        "recorded_at": record.recorded_at,
-        "meaning": record.meaning,
         "cut": record.cut,
         "withdrawn_at": record.withdrawn_at,
-        "records": [named["jti"] for named in record.body.get("records") or ()],
+        "basis_changed": basis_changed(page.study, page.subject, record),
+        "records": list(covers(record)) if record.event in LISTING else [],
     }

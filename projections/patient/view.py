@@ -92,7 +92,7 @@ def subject(reader: Reader, subject: str) -> dict[str, Any]:
     order = reader.enrolment_order(found.label)
     hidden = masked(reader.study, found)
     shown = replace(line(found), site=site_of(found))
-    page = Page(reader.study, found, shown, order, reader.at, Entries(found.records, hidden))
+    page = Page(reader.study, found, shown, order, reader.at, Entries(reader.study, found.records, hidden))
     listed = occasions(reader.study, found, order, reader.at)
     return {
         "subject": sections.identity(page),
@@ -121,7 +121,7 @@ def history(reader: Reader, subject: str, jti: str, field: str | None = None) ->
     record = found.records.get(jti)
     if record is None:
         raise RecordNotFound(f"the subject has no record {jti!r}")
-    entry = Entries(found.records, masked(reader.study, found)).of(record)
+    entry = Entries(reader.study, found.records, masked(reader.study, found)).of(record)
     entry["history"] = {
         name: entry["corrected"].get(name) or [_first(entry, name)]
         for name in ([field] if field is not None else {**entry["fields"], **entry["corrected"]})

@@ -13,8 +13,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ledger.domain.adverse_event import AdverseEvent, Clock, adverse_events, clocks
+from ledger.domain.aggregate import Study
 from ledger.domain.moments import at
 from ledger.domain.record import Record
+from projections.entries import dispute
 from projections.safety.emergence import Answer, Course, both, onset
 from projections.safety.people import Person
 
@@ -32,7 +34,7 @@ SUBMISSION = ("recipient", "jurisdiction", "report_type", "expedited", "referenc
 UNKNOWN = Answer(None, "no protocol is in force that says it")
 
 
-def lines(person: Person, kept: frozenset[str], now: datetime) -> Iterator[dict[str, Any]]:
+def lines(person: Person, kept: frozenset[str], now: datetime, study: Study) -> Iterator[dict[str, Any]]:
     """Every adverse event of a person, in index order."""
     standing = {event.report.jti: event for event in adverse_events(person.subject)}
     running: dict[str, list[Clock]] = {}
@@ -50,6 +52,7 @@ def lines(person: Person, kept: frozenset[str], now: datetime) -> Iterator[dict[
             **_placed(person, event, course),
             "status": status(report),
             "counted": report.jti in standing,
+            "disputed": dispute(study.authority, report),
             "follow_ups": [_follow_up(record) for record in event.records[1:]],
             "assessments": {party: _opinions(event, party) for party in _parties(event)},
             "submissions": [_part(record, SUBMISSION) for record in event.submissions],

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from ledger.domain.aggregate import Study
 from ledger.domain.dose_level import toxicities
 from ledger.domain.study import protocol_for
 from ledger.protocol import ResolvedProtocol
 from projections.engine.reading import Reader
 from projections.engine.rows import every
+from projections.entries import Entries, dispute
 from projections.safety import counting
 from projections.safety.definition import EVENTS
 from projections.safety.events import lines, status
@@ -33,8 +35,8 @@ def safety(reader: Reader) -> dict[str, Any]:
     """
     protocol = protocol_for(reader.study)
     everybody = people(reader, every(reader.rows, "records", order=("partition", "idx")))
-    events = [line for person in everybody for line in lines(person, EVENTS, reader.at)]
-    adjudications = [line for person in everybody for line in _adjudications(person)]
+    events = [line for person in everybody for line in lines(person, EVENTS, reader.at, reader.study)]
+    adjudications = [line for person in everybody for line in _adjudications(reader.study, person)]
     _side_by_side(events, adjudications)
     return {
         **_counts(protocol, everybody, events),
@@ -76,9 +78,10 @@ def _counts(protocol: ResolvedProtocol | None, everybody: list[Person], events: 
     return found
 
 
-def _adjudications(person: Person) -> list[dict[str, Any]]:
+def _adjudications(study: Study, person: Person) -> list[dict[str, Any]]:
     """Every adjudication, the newest of each event that stands in force."""
     records = person.subject.records
+    entries = Entries(study, records)
     limiting = {record.jti for record in toxicities(person.subject)}
     newest = {record.get("adverse_event"): record.jti for record in records.of("DoseLimitingToxicityAdjudicated")}
     found = []
@@ -98,6 +101,8 @@ def _adjudications(person: Person) -> list[dict[str, Any]]:
                 "status": status(record),
                 "in_force": newest.get(record.get("adverse_event")) == record.jti,
                 "counted": record.jti in limiting,
+                "disputed": dispute(study.authority, record),
+                "signatures": [entries.signature(one, record) for one in entries.signatures.over(record)],
             }
         )
     return found

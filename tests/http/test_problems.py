@@ -95,6 +95,8 @@ READS = (
     "/subjects/001",
     f"/subjects/001/history/{NO_EVENT}",
     "/findings",
+    "/signatures",
+    "/signatures/to-sign-again",
     "/cohorts",
     "/cohorts/LOW",
     "/schedule",

@@ -29,7 +29,17 @@ from tests.scenario.simulator import Simulator
 from tests.scenario.waiting import wait_until
 
 RESULTS = 300
-VIEWS = ("/subjects", "/findings", "/cohorts", "/schedule", "/safety", "/outcomes", "/protocol", "/audit-trail")
+VIEWS = (
+    "/subjects",
+    "/findings",
+    "/cohorts",
+    "/schedule",
+    "/safety",
+    "/outcomes",
+    "/protocol",
+    "/signatures",
+    "/audit-trail",
+)
 
 
 @pytest.fixture(scope="module")

@@ -509,6 +509,23 @@ def an_entry_that_looks_like_a_signature(t: Simulator) -> Iterator[Attempt]:
     yield lambda: t.record(by, "SubjectScreened", ada, number="1")
 
 
+@case("SIGNATURE-8")
+def a_record_signed_that_nobody_had_seen(t: Simulator) -> Iterator[Attempt]:
+    ada, pi, before = t.subject("1"), t.staff().pi, t.door.cut()
+    told = t.screen(ada)
+    fields = {"records": [told.target], "meaning": "approval"}
+    yield lambda: t.decide(pi, "RecordsSigned", ada, cut=before, **fields)
+    yield lambda: t.decide(pi, "RecordsSigned", ada, **fields)
+
+
+@case("SIGNATURE-8")
+def a_record_signed_twice_at_once(t: Simulator) -> Iterator[Attempt]:
+    ada, pi = t.subject("1"), t.staff().pi
+    told = t.screen(ada)
+    yield lambda: t.decide(pi, "RecordsSigned", ada, records=[told.target, told.target])
+    yield lambda: t.decide(pi, "RecordsSigned", ada, records=[told.target])
+
+
 @case("CUT-1")
 def a_cut_that_never_was(t: Simulator) -> Iterator[Attempt]:
     size = t.door.cut().size

@@ -311,4 +311,4 @@ def test_signatures_over_records_name_them(book: Book, follow: Follow, read: Rea
     with read("patient") as reader:
         (signature,) = patient.subject(reader, "P-1")["signatures"]["signatures"]
     assert signature["records"] == [one.jti]
-    assert (signature["signed_by"], signature["meaning"]) == ("chen", "approval")
+    assert (signature["actor"], signature["meaning"], signature["standing"]) == ("chen", "approval", "stands")

@@ -42,6 +42,7 @@ GENESIS = {
     "clock": "simulated",
     "synthetic": True,
 }
+_CLAIMS = ("corrects", "voids", "reverses", "countersigns", "mode", "meaning")
 ROLES = {"governance": "sponsor", "decision": "investigator", "fact": "coordinator", "act": "coordinator"}
 
 
@@ -65,16 +66,18 @@ class Trial:
     # -- saying ---------------------------------------------------------------------------------------------
 
     def say(self, event: str, about: str, **fields: Any) -> Record:
-        """Record a statement now. `role`, `site`, `mode`, `cut`, `iss` and acts' claims go where they belong;
-        fields that are called like a claim stand in `fields_besides`."""
+        """Record a statement now. `role`, `site`, `mode`, `meaning`, `cut`, `iss`, acts' claims go where they belong;
+        fields that are called like a claim stand in `fields_besides`. What has a meaning has a cut."""
         besides = fields.pop("fields_besides", {})
-        claims = {k: fields.pop(k) for k in ("corrects", "voids", "reverses", "countersigns", "mode") if k in fields}
+        claims = {k: fields.pop(k) for k in _CLAIMS if k in fields}
         model = CATALOGUE[event]
         role = fields.pop("role", ROLES.get(model.kind, "system"))
         cut = fields.pop("cut", self.size)
         site = fields.pop("site", "NORTH" if about.startswith("subject/") else None)
         if model.kind == "decision" and claims.get("mode") != "transcribed" and not model.stopping:
-            claims |= {"cut": {"size": cut, "root": KEY}, "meaning": "approval"}
+            claims["meaning"] = "approval"
+        if "meaning" in claims:
+            claims["cut"] = {"size": cut, "root": KEY}
         fields |= besides
         self.now += timedelta(seconds=1)
         claims |= {
