@@ -28,6 +28,8 @@ from ledger.domain.refusals import Refusal
 from ledger.home import Home
 from ledger.log_rotation import keys_below, rotations
 from ledger.merkle.log_keys import DerivedKeys, LogKeys, LogKeySource, rotation_note
+from ledger.merkle.note import VerifierKey
+from ledger.merkle.policy import Policy
 from ledger.receipts import Receipts
 from ledger.redaction.carrying_out import Redactions, Step, newly_in_effect
 from ledger.redaction.refused import Gone, without_copies
@@ -44,6 +46,8 @@ from ledger.store.errors import StoreError
 from ledger.store.migrations import migrate
 from ledger.store.recorder import LedgerFactory, LedgerRecorder, LedgerStoredEvent
 from ledger.store.rows import CheckpointRow, EventRow
+from ledger.witness_standing import newest_witnessed
+from ledger.witnessing import Witnessing
 from ledger.writer import (
     Answer,
     NotRecorded,
@@ -136,9 +140,17 @@ class Ledger:
         self._genesis_keys = settings.genesis_keys
         self.redactions: Redactions
         self._unsettled: list[Step] = []
+        self.witnessing = Witnessing(
+            lambda: self._asking,
+            settings.policy_folder or self.home.path / "policies",
+            self.home.path / "witness",
+            self.origin,
+            self.every_log_key,
+        )
         self.database: Database
         self._writing: Database
         self._signing: Database
+        self._asking: Database
         self.urls: DatabaseUrls
 
     # -- life -----------------------------------------------------------------------------------------------
@@ -154,6 +166,7 @@ class Ledger:
         self._signing = Database(self.urls.app, name="trial-ledger-signer", waits_for_disk=False)
         self.redactions = Redactions(self.home, self.database, self.projector_database, self._clock)
         self.redactions.protect()  # before anything is read: the database may have been restored
+        self._asking = Database(self.urls.app, name="trial-ledger-witnessing")
         return self
 
     def _urls(self) -> DatabaseUrls:
@@ -168,12 +181,14 @@ class Ledger:
         """Finish what is queued, then let go of the database; the embedded one stops with who started it."""
         with self._lock:
             writers, self._writers = list(self._writers.values()), {}
+        self.witnessing.stop()
         for writer in writers:
             writer.stop()
         with suppress(AttributeError):
             self.database.close()
             self._writing.close()
             self._signing.close()
+            self._asking.close()
         if self.embedded is not None:
             self.embedded.stop()
 
@@ -241,6 +256,11 @@ class Ledger:
             changes = rotations(connection, study, size)
         since = [{"since": 0, "log_keys": first}] if size else []
         return since + [{"since": one.index, "log_keys": list(one.log_keys)} for one in changes]
+
+    def every_log_key(self, study: str) -> list[VerifierKey]:
+        """The vkeys of a study's log, of every generation that has been in force: those that its policy may name."""
+        texts = [text for one in self.log_key_history(study) for text in one["log_keys"]]
+        return [VerifierKey.parse(text) for text in texts] or list(self.log_signers(study).public())
 
     def log_keys(self, study: str) -> dict[str, Any]:
         """What genesis must state: the log's origin and keys, and the key of the actor `ledger`."""
@@ -551,6 +571,12 @@ class Ledger:
             raise EntryNotFound(f"no event {jti} among the {under.size} entries")
         note = evidence.full_note(connection, study, under)
         return self.receipts(study).receipt(connection, row, under.size, note, None)
+
+    def witnessed(self, connection: Conn, study: str, policy: Policy, holding: int = 0) -> CheckpointRow | None:
+        """The newest checkpoint that has the policy's quorum, if it covers `holding` entries; None otherwise."""
+        newest = self.checkpoint(connection, study)
+        found = newest_witnessed(connection, study, policy, newest.size + 1, holding)
+        return found.checkpoint if found else None
 
     # -- the library's view ---------------------------------------------------------------------------------
 

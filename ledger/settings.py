@@ -8,6 +8,9 @@ TRIAL_LEDGER_ORIGIN         host part of every log's origin; fixed when the home
 TRIAL_LEDGER_GENESIS_KEYS   thumbprints of registrar keys that may open a study, separated by spaces or commas
 TRIAL_LEDGER_PASSPHRASE_FILE  file outside the home, mode 0600: the passphrase that the home's keys are encrypted
                             under (default: one generated in the home, which protects nothing)
+TRIAL_LEDGER_POLICY         folder of the studies' trust policies, `<STUDY>.policy` (default: `policies` in the home)
+TRIAL_LEDGER_TIMESTAMP_URLS addresses of time stamping authorities (RFC 3161), separated by spaces or commas
+TRIAL_LEDGER_TIMESTAMP_ROOTS  PEM file with the roots that those authorities' certificates must lead to
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
 
@@ -28,6 +32,9 @@ VARIABLES = (
     "TRIAL_LEDGER_ORIGIN",
     "TRIAL_LEDGER_GENESIS_KEYS",
     "TRIAL_LEDGER_PASSPHRASE_FILE",
+    "TRIAL_LEDGER_POLICY",
+    "TRIAL_LEDGER_TIMESTAMP_URLS",
+    "TRIAL_LEDGER_TIMESTAMP_ROOTS",
 )
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 
@@ -47,6 +54,9 @@ class Settings:
     origin: str | None = None
     genesis_keys: frozenset[str] = frozenset()
     passphrase_file: Path | None = None
+    policy_folder: Path | None = None
+    timestamp_urls: tuple[str, ...] = ()
+    timestamp_roots: Path | None = None
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -78,4 +88,32 @@ class Settings:
             given.get("TRIAL_LEDGER_ORIGIN"),
             keys,
             Path(passphrase).expanduser() if passphrase else None,
+            _folder(given.get("TRIAL_LEDGER_POLICY")),
+            _addresses(given.get("TRIAL_LEDGER_TIMESTAMP_URLS", "")),
+            _file(given.get("TRIAL_LEDGER_TIMESTAMP_ROOTS")),
         )
+
+
+def _folder(given: str | None) -> Path | None:
+    path = Path(given).expanduser() if given else None
+    if path is not None and not path.is_dir():
+        raise SettingsError(f"TRIAL_LEDGER_POLICY: there is no folder {path}")
+    return path
+
+
+def _file(given: str | None) -> Path | None:
+    path = Path(given).expanduser() if given else None
+    if path is not None and not path.is_file():
+        raise SettingsError(f"TRIAL_LEDGER_TIMESTAMP_ROOTS: there is no file {path}")
+    return path
+
+
+def _addresses(given: str) -> tuple[str, ...]:
+    urls = tuple(dict.fromkeys(url for url in re.split(r"[\s,]+", given) if url))
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError(
+                f"TRIAL_LEDGER_TIMESTAMP_URLS: {url!r} is not the address of an authority: http(s)://..."
+            )
+    return urls

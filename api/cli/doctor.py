@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from api.cli.output import EXIT_REFUSED, Json, give
 from ledger.keystore import HomeError, KeyStore
 from ledger.settings import Settings
 from ledger.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from ledger.application import Ledger
 
 
 def doctor(json_: Json = False) -> None:
@@ -46,6 +51,8 @@ def _within(settings: Settings) -> list[str]:
                 alarm = ledger.check_log(study)
                 if alarm is not None:
                     problems.append(str(alarm))
+                else:
+                    problems += _of_witnesses(ledger, study)
     except (StoreError, HomeError) as error:
         problems.append(str(error))
     return problems
@@ -60,3 +67,16 @@ def _unprotected(settings: Settings) -> list[str]:
         "protects nothing: for anything but trying out, run `trial-ledger keys change-passphrase` and set "
         "TRIAL_LEDGER_PASSPHRASE_FILE."
     ]
+
+
+def _of_witnesses(ledger: Ledger, study: str) -> list[str]:
+    """What is wrong with a study's policy and witnesses."""
+    from api.v1.witnesses import witness_state
+
+    found = witness_state(ledger, study)
+    problems = [f"{study}: {alarm['because']}. {alarm['remedy']}" for alarm in found["alarms"]]
+    for one in found["witnesses"]:
+        if one["error"] and not one["alarm"]:
+            behind = f"it is {one['lag_entries']} entries behind"
+            problems.append(f"{study}: the witness {one['name']} gives no cosignature: {one['error']}; {behind}")
+    return problems

@@ -90,6 +90,7 @@ def serve(
         stack.callback(listener.close)
         stack.enter_context(ledger)
         ledger.resume()
+        ledger.witnessing.start()
         stop = threading.Event()
         watch = threading.Thread(target=_look_after, args=(ledger, stop), name="watch", daemon=True)
         watch.start()

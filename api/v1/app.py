@@ -29,6 +29,7 @@ from api.v1.home import home_page
 from api.v1.reading import answered, first_alarm, log_router
 from api.v1.tiles import tile_router
 from api.v1.views import view_router
+from api.v1.witnesses import WitnessGauges, witness_router, witness_state
 from ledger.application import Ledger
 from ledger.domain.refusals import Refusal
 from ledger.merkle.tiles import MissingTile
@@ -121,6 +122,7 @@ def create_app(ledger: Ledger) -> ASGIApp:
     app.router.routes.append(Route("/v1/studies", appending.open_study, methods=["POST"]))
     app.router.routes.append(Route("/v1/studies/{study}/events", appending.events, methods=["POST"]))
     app.include_router(log_router(ledger))
+    app.include_router(witness_router(ledger))
     app.include_router(view_router(ledger))
     app.include_router(export_router(ledger))
     app.include_router(tile_router(ledger))
@@ -135,6 +137,7 @@ def _operations(app: FastAPI, ledger: Ledger) -> None:
     signed = Gauge("ledger_signed_size", "Entries under a checkpoint", ["study"], registry=registry)
     queued = Gauge("ledger_pooled", "Statements pooled in this process", ["study"], registry=registry)
     alarmed = Gauge("ledger_signer_alarm", "1 while an alarm about the log stands", ["study"], registry=registry)
+    witnesses = WitnessGauges(registry)
 
     @app.get("/", include_in_schema=False)
     def home() -> HTMLResponse:
@@ -166,6 +169,8 @@ def _operations(app: FastAPI, ledger: Ledger) -> None:
             signed.labels(study).set(now["checkpointed"])
             queued.labels(study).set(now["pooled"])
             alarmed.labels(study).set(1 if now["alarm"] else 0)
+            if now["checkpointed"]:
+                witnesses.set(study, witness_state(ledger, study))
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -174,9 +179,20 @@ def _state(ledger: Ledger, study: str) -> dict[str, Any]:
     with ledger.database.connection() as connection:
         committed = statements.read_head(connection, study).size
         newest = evidence.latest_checkpoint(connection, study)
-    return {
+    state: dict[str, Any] = {
         "pooled": writer.queued,
         "committed": committed,
         "checkpointed": newest.size if newest else 0,
+        "witnessed": None,
         "alarm": first_alarm(writer),
     }
+    if newest is not None:
+        seen = witness_state(ledger, study)
+        state["witnessed"] = seen["quorum"] and {"by": seen["quorum"]["name"], **_lag(seen["quorum"])}
+        state["witnesses"] = {one["name"]: {**_lag(one), "error": one["error"]} for one in seen["witnesses"]}
+        state["alarm"] = state["alarm"] or next(iter(seen["alarms"]), None)
+    return state
+
+
+def _lag(standing: dict[str, Any]) -> dict[str, Any]:
+    return {name: standing[name] for name in ("size", "lag_entries", "lag_seconds")}

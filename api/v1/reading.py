@@ -23,7 +23,10 @@ from ledger.application import MAX_PAGE, Entry, EntryNotFound, Ledger
 from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.refusals import Refusal
 from ledger.receipts import base64url
-from ledger.store import evidence
+from ledger.store import evidence, statements
+from ledger.store.database import Conn
+from ledger.store.rows import CheckpointRow
+from ledger.witness_standing import newest_witnessed
 from ledger.writer import StudyWriter
 from projections.engine.reading import cut_size, moment_of
 
@@ -49,6 +52,23 @@ class NotSignedAt(Refusal):
 
     rule, status = "READ-10", 404
     remedy = "Leave `as_of` out for a receipt under the newest checkpoint, or name the size of one that was signed."
+
+
+class NotWitnessedYet(Refusal):
+    """No checkpoint that covers the entry has the quorum of witnesses."""
+
+    rule, status = "WITNESS-1", 404
+    remedy = (
+        "GET /v1/studies/{study}/witnesses says what is missing; ask again when the quorum has caught up, or leave "
+        "`witnessed` out for a receipt with the signatures that there are."
+    )
+
+
+class NoPolicy(Refusal):
+    """The study has no trust policy, so no witness is asked."""
+
+    rule, status = "WITNESS-2", 404
+    remedy = "Put a policy file `<STUDY>.policy` into the folder TRIAL_LEDGER_POLICY, or leave `witnessed` out."
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,13 +220,17 @@ def log_router(ledger: Ledger) -> APIRouter:
         jti: str,
         as_of: int | None = Query(None, ge=0),
         wait_for: int | None = Query(None, ge=0),
+        witnessed: bool = False,
     ) -> Response:
-        """The receipt of an event, a .tlog-proof: under the newest checkpoint, or under the one of size `as_of`."""
+        """The receipt of an event, a .tlog-proof: under the newest checkpoint, under the one of size `as_of`, or with
+        `witnessed` under the newest that has the quorum of the study's policy."""
         name = _uuid(jti.removesuffix(".tlog-proof"))
         cut(study, None, wait_for)
         with ledger.database.snapshot() as connection:
             under = ledger.checkpoint(connection, study)
-            if as_of is not None:
+            if witnessed:
+                under = under_quorum(ledger, connection, study, str(name), as_of)
+            elif as_of is not None:
                 under = evidence.checkpoint_at(connection, study, as_of) or _not_signed_at(as_of)
             text = ledger.receipt(connection, study, str(name), under)
         headers = Cut(under.size, base64url(under.root), under.size).headers
@@ -255,6 +279,25 @@ def log_router(ledger: Ledger) -> APIRouter:
         return answered({"events": [catalogue_entry(model.__name__) for model in CATALOGUE]}, None)
 
     return router
+
+
+def under_quorum(ledger: Ledger, connection: Conn, study: str, jti: str, as_of: int | None) -> CheckpointRow:
+    """The newest checkpoint with the policy's quorum that covers an event, or the one of size `as_of`."""
+    policy = ledger.witnessing.policy(study)
+    if policy is None:
+        raise NoPolicy(f"there is no {study}.policy")
+    row = statements.find_event(connection, study, jti)
+    if row is None:
+        raise EntryNotFound(f"no event {jti}")
+    if as_of is not None:
+        found = newest_witnessed(connection, study, policy, as_of + 1, max(as_of, row.idx + 1))
+        under = found.checkpoint if found else None
+    else:
+        under = ledger.witnessed(connection, study, policy, row.idx + 1)
+    if under is None or (as_of is not None and under.size != as_of):
+        at = f"the checkpoint of size {as_of}" if as_of is not None else "any checkpoint above it"
+        raise NotWitnessedYet(f"the entry {row.idx}: {policy.quorum} has not cosigned {at}")
+    return under
 
 
 def _not_signed_at(size: int) -> NoReturn:

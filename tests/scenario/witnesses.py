@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -13,8 +15,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import uvicorn
+
+from api.witness import create_app, server_config
 from ledger.merkle.note import VerifierKey
-from ledger.witness_files import make_witness
+from ledger.witness import Witness
+from ledger.witness_files import FileStore, load_cosigners, make_witness
+from tests.scenario.waiting import wait_until
 
 PASSPHRASE = b"correct horse battery"
 END_SECONDS = 20.0
@@ -98,6 +105,25 @@ def running(witness: SiteWitness, logs: Sequence[VerifierKey]) -> Iterator[SiteW
         yield witness
     finally:
         witness.stop()
+
+
+@contextlib.contextmanager
+def at_hand(witness: SiteWitness, logs: Sequence[VerifierKey]) -> Iterator[SiteWitness]:
+    """The same witness served by a thread of this process, which takes milliseconds; only its process is missing."""
+    with FileStore(witness.state_file) as store, socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        witness.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        cosigners = load_cosigners(witness.key_file, store.keys, PASSPHRASE)
+        server = uvicorn.Server(server_config(create_app(Witness(logs, cosigners, store), store)))
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
+        thread.start()
+        wait_until(lambda: server.started, "the witness's start")
+        try:
+            yield witness
+        finally:
+            server.force_exit = server.should_exit = True
+            thread.join()
 
 
 Behaviour = Callable[[bytes], tuple[int, str, bytes]]
