@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ledger.domain import (
+    account,
     adverse_event,
     cohort,
     consent,
@@ -151,6 +152,7 @@ CATALOGUE = Catalogue(
     study.EVENTS
     + delegation.EVENTS
     + signature_key.EVENTS
+    + account.EVENTS
     + cohort.EVENTS
     + subject.EVENTS
     + consent.EVENTS

@@ -14,6 +14,7 @@ from ledger.domain.record import Record, Records
 
 if TYPE_CHECKING:
     from ledger.domain.aggregate import Study, Subject
+    from ledger.domain.ceremony import Held
 
 NAMING = {
     "SubjectScreened": "number",
@@ -110,6 +111,8 @@ class Context:
     a size up to the last signed one, or None beyond it; `entered` any statement recorded below this index by its
     event id; `disclosed` the disclosures of a record that are still there, each digest with the name of its field.
     `recorded_at` is the ledger's time for the candidate.
+    event id. `recorded_at` is the ledger's time for the candidate.
+    `ceremony` gives what the server keeps of a signing ceremony, by its id; None of one that was not held here.
     """
 
     study: Study
@@ -122,6 +125,7 @@ class Context:
     root_at: Callable[[int], str | None]
     entered: Callable[[str], Entered | None] = lambda jti: None
     disclosed: Callable[[Record], Mapping[str, str]] = lambda record: {}
+    ceremony: Callable[[str], Held | None] = lambda name: None
 
     def other_subject(self, label: str) -> Subject | None:
         """Another subject by its label, `subject/<uuid>`; the candidate's own too."""

@@ -9,7 +9,9 @@
  7. lock: after a lock or freeze nothing is corrected, voided or decided
  8. preconditions of the event, each a rule with an id
 
-Facts meet 1 to 4 and 6 alone: a fact that breaks the protocol has still happened, and is found, not refused.
+The ceremony behind a signature (SIGNATURE-4, SIGNATURE-6, CEREMONY-1 to CEREMONY-5) is asked about in
+`ceremony.py`. Facts meet 1 to 4 and 6 alone: a fact that breaks the protocol has still happened, and is found,
+not refused.
 
  CATALOGUE-4      the statement is about what its event is about
  CATALOGUE-5      what is about a subject or site names the site
@@ -19,7 +21,6 @@ Facts meet 1 to 4 and 6 alone: a fact that breaks the protocol has still happene
  TIME-1, TIME-2   not signed in the future; a decision not after its end
  SIGNATURE-2      a person's decision has meaning, cut and an end within 24 hours
  SIGNATURE-3      the meaning is one that genesis lists
- SIGNATURE-4      where ceremonies are required, the signature names one
  SIGNATURE-5      only decisions and electronic signatures state a cut and an end
  SIGNATURE-7      an electronic signature states the signer's printed name and the time (`manifestation.py`)
  CUT-1            the cut is a state that this log has had
@@ -36,7 +37,9 @@ from itertools import chain, islice
 
 from ledger.authority import LEDGER_ACTOR
 from ledger.domain import (
+    account,
     adverse_event,
+    ceremony,
     cohort,
     consent,
     correction,
@@ -141,14 +144,6 @@ class MeaningUnknown(Refusal):
     source = "21 CFR 11.50(a)(3)"
 
 
-class CeremonyMissing(Refusal):
-    """This study asks for a signing ceremony with every electronic signature."""
-
-    rule, status = "SIGNATURE-4", 422
-    remedy = "Sign through a ceremony, or have the study's terms say that none is available."
-    source = "21 CFR 11.200(a)"
-
-
 class CutWithoutSignature(Refusal):
     """Only a decision or an electronic signature states the cut it was made on and an end."""
 
@@ -185,6 +180,7 @@ PRECONDITIONS: dict[str, tuple[Precondition, ...]] = dict(
         for room in (
             study,
             signature_key,
+            account,
             cohort,
             subject,
             consent,
@@ -283,6 +279,7 @@ def _signature(ctx: Context, record: Record, model: type[EventModel]) -> None:
     if record.meaning is not None:
         _meaning(ctx, record)
     check_manifestation(ctx.study, record)
+    ceremony.is_held(ctx, record)
     if record.cut is not None:
         _cut(ctx, record)
     if record.event == "DataCutTaken" and ctx.root_at(record.body["size"]) is None:
@@ -300,8 +297,6 @@ def _meaning(ctx: Context, record: Record) -> None:
     known = ctx.study.genesis.body["meanings"]
     if record.meaning not in known:
         raise MeaningUnknown(f"{record.meaning!r} is not one of {', '.join(known)}")
-    if ctx.study.authority.ceremony == "required" and "ceremony" not in record.claims:
-        raise CeremonyMissing("`ceremony` is missing")
 
 
 def _cut(ctx: Context, record: Record) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ledger.domain.account import enrols_a_credential
 from ledger.domain.context import Context
 from ledger.domain.model import (
     DISCLOSED,
@@ -42,7 +43,7 @@ class KeyEnrolled(Governance):
     about = ("actor",)
     recorders = REGISTRAR
     words = "enrolled a key of the actor"
-    rules = ("KEY-5", "KEY-6", "AUTHORITY-9", "AUTHORITY-10")
+    rules = ("KEY-5", "KEY-6", "AUTHORITY-9", "AUTHORITY-10", "CREDENTIAL-1", "CREDENTIAL-2", "CREDENTIAL-3")
 
     kid: Digest
     alg: Literal["Ed25519", "EdDSA", "ES256"]
@@ -235,7 +236,7 @@ def own_and_disputed(ctx: Context) -> None:
 
 
 PRECONDITIONS = {
-    "KeyEnrolled": (key_is_sound,),
+    "KeyEnrolled": (key_is_sound, enrols_a_credential),
     "LogKeyRotated": (log_is_handed_over,),
     "AccountabilityAccepted": (is_oneself,),
     "SignatureReaffirmed": (is_oneself, own_and_disputed),

@@ -119,6 +119,7 @@ def enrolment(cast: Cast) -> Iterator[str]:
     for person in cast.study_people():
         yield from _enrolled(cast.registrar, person)
         yield cast.registrar.sign("DelegationGranted", f"actor/{person.id}", {"role": person.role})
+        yield accountable(person)
     yield from _enrolled(cast.registrar, cast.analyser, "system")
     rights = {"role": "system", "sites": sorted(cast.sites), "events": LAB_EVENTS}
     yield cast.registrar.sign("DelegationGranted", f"actor/{cast.analyser.id}", rights)
@@ -129,12 +130,19 @@ def enrolment(cast: Cast) -> Iterator[str]:
             grantor = cast.registrar if part == "pi" else staff.pi
             rights = {"role": person.role, "sites": [site], "organisation": f"Hospital {site}"}
             yield grantor.sign("DelegationGranted", f"actor/{person.id}", rights)
+            yield accountable(person)
 
 
 def _enrolled(registrar: Actor, person: Actor, kind: str = "person") -> Iterator[str]:
     yield registrar.sign("ActorEnrolled", f"actor/{person.id}", {"actor_kind": kind, "name": person.name})
     key = key_of(person)
     yield registrar.enrol_key(person.id, key, key.public_jwk)
+
+
+def accountable(person: Actor) -> str:
+    """The person's acceptance to be held accountable, without which nothing is signed electronically."""
+    fields = {"statement": "I answer for what I sign.", "version": "1"}
+    return person.sign("AccountabilityAccepted", f"actor/{person.id}", fields)
 
 
 def key_of(person: Actor) -> SigningKey:

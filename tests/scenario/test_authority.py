@@ -27,6 +27,7 @@ def two(before_trial: Simulator) -> Simulator:
     text = sim.cast.registrar.sign("StudyOpened", "study", fields)
     sim._told(text, sim.door.open_study(text))
     sim.cast = replace(sim.cast, privacy_officer=second)
+    sim.send_many([cast.accountable(sim.cast.registrar), cast.accountable(second)])
     return sim
 
 

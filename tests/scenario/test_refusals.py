@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta, timezone
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -23,6 +24,7 @@ from api.client.signing import Actor, Cut
 from ledger.domain.refusals import FindingRule, Refusal, all_rules
 from ledger.domain.study import b64_sha256
 from ledger.signing.keys import SigningKey
+from ledger.signing.proofs import make_proof
 from ledger.signing.statement import make, new_salt, parse
 from tests.scenario import cast
 from tests.scenario.simulator import Simulator, Told
@@ -463,7 +465,109 @@ def a_meaning_that_the_study_does_not_know(t: Simulator) -> Iterator[Attempt]:
 def a_signature_without_its_ceremony(t: Simulator) -> Iterator[Attempt]:
     t.record(t.cast.registrar, "CeremonyRequired", "study")
     yield lambda: t.open_cohort("LOW")
+    yield lambda: t.screen(t.subject("1"))  # a fact, with a key of one's own; signing is in tests/integration
+
+
+@case("CEREMONY-1")
+def a_ceremony_that_nobody_held(t: Simulator) -> Iterator[Attempt]:
     yield lambda: t.open_cohort("LOW", claims={"ceremony": "c29tZS1jZXJlbW9ueQ"})
+    yield lambda: t.open_cohort("LOW")
+
+
+@case("SIGNATURE-6")
+def a_signature_by_somebody_who_is_not_accountable_yet(t: Simulator) -> Iterator[Attempt]:
+    new, key = replace(t.cast.monitor, id="monitor-2"), SigningKey.generate()
+    new = replace(new, key=key)
+    registrar, about = t.cast.registrar, f"actor/{new.id}"
+    t.record(registrar, "ActorEnrolled", about, actor_kind="person", name=new.id)
+    t.send(registrar.enrol_key(new.id, key, key.public_jwk))
+    t.record(registrar, "DelegationGranted", about, role=new.role)
+    yield lambda: signed(t, new)
+    t.send(cast.accountable(new))
+
+
+def signed(t: Simulator, by: Actor) -> Told:
+    """A statement of somebody's with a meaning."""
+    fields = {"scope": {}, "first": 0, "last": 1, "rule_version": "1", "findings": "none"}
+    return t.record(by, "AuditTrailReviewed", "study", meaning="review", **fields)
+
+
+# -- custodial keys -----------------------------------------------------------------------------------------
+
+OFFER = {"code_digest": b64_sha256(b"a code"), "valid_hours": 24}
+
+
+def verified(t: Simulator, name: str) -> Told:
+    """A registrar verified who somebody is."""
+    fields = {"method": "passport", "verified_date": "2026-01-05"}
+    return t.record(t.cast.registrar, "IdentityVerified", f"actor/{name}", **fields)
+
+
+def custodial(t: Simulator, name: str) -> Told:
+    """A custodial key of somebody's is enrolled."""
+    key, registrar, jti = SigningKey.generate(), t.cast.registrar, str(uuid4())
+    proof = make_proof(key, aud=registrar.origin, iss=name, jti=jti)
+    body = {"kid": key.kid, "alg": key.alg, "jwk": key.public_jwk, "proof": proof, "custody": "custodial"}
+    return t.record(registrar, "KeyEnrolled", f"actor/{name}", **body, claims={"jti": jti})
+
+
+@case("CREDENTIAL-1")
+def a_key_for_somebody_whose_identity_nobody_verified(t: Simulator) -> Iterator[Attempt]:
+    yield lambda: t.record(t.cast.registrar, "CredentialOffered", "actor/monitor", **OFFER)
+    verified(t, "monitor")
+
+
+@case("CREDENTIAL-1")
+def a_custodial_key_for_a_system(t: Simulator) -> Iterator[Attempt]:
+    verified(t, "analyser")
+    yield lambda: custodial(t, "analyser")
+    key = SigningKey.generate()
+    yield lambda: t.send(t.cast.registrar.enrol_key("analyser", key, key.public_jwk))
+
+
+@case("CREDENTIAL-2")
+def another_key_after_a_loss_without_looking_at_the_person_again(t: Simulator) -> Iterator[Attempt]:
+    verified(t, "monitor")
+    kid = parse(custodial(t, "monitor").text).body["kid"]
+    t.record(t.cast.registrar, "KeyRevoked", "actor/monitor", kid=kid, reason="the passphrase is forgotten")
+    yield lambda: t.record(t.cast.registrar, "CredentialOffered", "actor/monitor", **OFFER)
+    verified(t, "monitor")
+
+
+@case("CREDENTIAL-3")
+def a_second_custodial_key_beside_the_first(t: Simulator) -> Iterator[Attempt]:
+    verified(t, "monitor")
+    kid = parse(custodial(t, "monitor").text).body["kid"]
+    yield lambda: custodial(t, "monitor")
+    t.record(t.cast.registrar, "KeyRevoked", "actor/monitor", kid=kid, reason="replaced")
+    verified(t, "monitor")
+
+
+@case("CREDENTIAL-4")
+def unlocking_an_account_that_is_not_locked(t: Simulator) -> Iterator[Attempt]:
+    yield lambda: t.record(t.cast.registrar, "AccountUnlocked", "actor/monitor", reason="it was the person")
+    locked(t, "monitor")
+
+
+@case("CREDENTIAL-4")
+def a_registrar_who_unlocks_the_own_account(t: Simulator) -> Iterator[Attempt]:
+    registrar = t.cast.registrar
+    locked(t, registrar.id)
+    yield lambda: t.record(registrar, "AccountUnlocked", f"actor/{registrar.id}", reason="it was me")
+    key = SigningKey.generate()
+    other = replace(registrar, id="registrar-2", key=key)
+    t.record(registrar, "ActorEnrolled", "actor/registrar-2", actor_kind="person")
+    t.send(registrar.enrol_key("registrar-2", key, key.public_jwk))
+    t.record(registrar, "DelegationGranted", "actor/registrar-2", role="registrar")
+    yield lambda: t.record(other, "AccountUnlocked", f"actor/{registrar.id}", reason="we spoke on the telephone")
+
+
+def locked(t: Simulator, name: str) -> Told:
+    """The ledger locked somebody's account."""
+    door: Any = t.door
+    own = Actor("ledger", "system", door.ledger.home.key("ledger"), t.cast.registrar.origin, None, t.seconds)
+    fields = {"failures": 5, "first_at": t.stamp(), "last_at": t.stamp()}
+    return t.record(own, "AccountLocked", f"actor/{name}", **fields)
 
 
 @case("SIGNATURE-7")
@@ -606,6 +710,7 @@ def a_decision_where_no_protocol_is_in_force(t: Simulator) -> Iterator[Attempt]:
     t.send(registrar.enrol_key(pi.id, cast.key_of(pi), cast.key_of(pi).public_jwk))
     rights = {"role": "principal-investigator", "sites": ["WEST"]}
     t.record(registrar, "DelegationGranted", f"actor/{pi.id}", **rights)
+    t.send(cast.accountable(pi))
     t.record(t.cast.sponsor, "SiteActivated", "site/WEST", time_zone="UTC")
     ada = t.subject("1", "WEST")
     t.screen(ada, by=pi)
@@ -1061,6 +1166,10 @@ ELSEWHERE = {
     "WRITER-5": "infrastructure: the disk is full (tests/crash/test_database.py)",
     "WRITER-6": "infrastructure: the entries are in doubt (tests/crash/test_signer.py)",
     "ENTRY-404": "a reading's refusal (tests/http)",
+    "CEREMONY-2": "takes a ceremony (tests/integration/test_signature_attacks.py)",
+    "CEREMONY-3": "takes a ceremony (tests/integration/test_signature_ceremonies.py)",
+    "CEREMONY-4": "takes a ceremony (tests/integration/test_signature_attacks.py)",
+    "CEREMONY-5": "takes a ceremony (tests/integration/test_signature_attacks.py)",
 }
 """Refusals that no story of this table can meet, and where they are met instead."""
 
