@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 from uuid import UUID
 
 from eventsourcing.application import Application
 from eventsourcing.persistence import IntegrityError
 
+from ledger.ceremonies import Marks, held
 from ledger.cosigning import LogCosigner
 from ledger.domain.aggregate import study_aggregate_id
 from ledger.domain.catalogue import CATALOGUE
@@ -316,6 +317,7 @@ class Ledger:
                     self.receipts(study),
                     self.terms(study),
                     self._clock,
+                    lambda connection, name: held(connection, self.marks, study, name, self._clock()),
                 )
                 writer.start()
                 self._writers[study] = writer
@@ -518,6 +520,20 @@ class Ledger:
                 remaining = without_copies(data, Gone.of(redacted)) if redacted else None
                 if remaining is not None:
                     redactions.redact_refusal(connection, number, remaining)
+
+    def try_draft(self, study: str, text: str) -> Refusal | None:
+        """Whether a statement would be recorded now if it were signed: why not, or None. Its signature is no
+        signature yet, and the ceremony that it names is taken as held. Nothing is recorded or kept."""
+        answers: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        writer, statement = self.prepare(study, text)
+        writer.submit([Submission(statement, answers.put, drafted=True)])
+        outcome = answers.get()
+        return outcome if isinstance(outcome, Refusal) else None
+
+    @cached_property
+    def marks(self) -> Marks:
+        """The marks by which this installation knows its own rows about accounts."""
+        return Marks(self.home.secret("accounts"))
 
     def known(self, study: str, jtis: Sequence[str]) -> set[str]:
         """Which of these event ids are recorded already."""

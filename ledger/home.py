@@ -2,6 +2,7 @@
 
  keys/<name>.sealed     signing keys of this installation's own actors (registrar, ledger, imports), encrypted
  keys/log-master.sealed the seed that every log's own keys are derived from, encrypted
+ keys/accounts.sealed   without it no person's custodial key opens, and no session or ceremony counts, encrypted
  keys/wrapped.json      what opens them, under the passphrase (`keystore`)
  signer/<study>.state   what each log's signer signed last; outside the database on purpose
  redactions/<study>.ndjson  what was redacted (digests), so that a restored database never serves it
@@ -71,6 +72,10 @@ class Home:
         """The seed that every log's keys are derived from, made at the first use; raises HomeError."""
         seed = self.secrets.read(MASTER) or self._adopted(MASTER, f"{MASTER}.seed", _seed)
         return seed or self.secrets.once(MASTER, lambda: secrets.token_bytes(SEED_BYTES))
+
+    def secret(self, name: str) -> bytes:
+        """A secret of this installation, 32 bytes, made at the first use; raises HomeError."""
+        return self.secrets.read(name) or self.secrets.once(name, lambda: secrets.token_bytes(SEED_BYTES))
 
     def _adopted(self, name: str, open_file: str, read: Callable[[Path], bytes]) -> bytes | None:
         """Seal a secret that an earlier release left open, and take the open file away."""

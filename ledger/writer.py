@@ -42,6 +42,7 @@ from ledger.domain.aggregate import (
     study_aggregate_id,
 )
 from ledger.domain.catalogue import CATALOGUE
+from ledger.domain.ceremony import Held
 from ledger.domain.context import ROSTER_EVENTS, Context, Entered, Roster
 from ledger.domain.decide import decide
 from ledger.domain.genesis import GenesisTerms, decide_genesis
@@ -187,16 +188,20 @@ Outcome = Answer | Refusal
 
 @dataclass(slots=True)
 class Submission:
-    """A statement on its way; `done` is called once, from a thread of the writer."""
+    """A statement on its way; `done` is called once, from a thread of the writer. One that is `drafted` bears no
+    signature yet and is only tried: its ceremony is taken as held."""
 
     statement: Statement
     done: Callable[[Outcome], None]
     validate_only: bool = False
     receipt: bool = True
+    drafted: bool = False
     verified: bool = field(init=False, default=False)
     weight: int = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.drafted:
+            self.validate_only = self.verified = True
         self.weight = len(self.statement.jwt) + sum(map(len, self.statement.disclosures))
 
 
@@ -259,13 +264,14 @@ class StudyWriter:
         receipts: Receipts,
         terms: GenesisTerms,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        ceremonies: Callable[[Conn, str], Held | None] = lambda connection, name: None,
     ) -> None:
         self.study, self.origin, self.signed_size = study, origin, 0
         self.alarm: SignerAlarm | None = None
         self.clock_alarm: ClockAlarm | None = None
         self.seen_alarm: SeenDiffers | None = None
         self._database, self._signing, self._signer, self._receipts = database, signing, signer, receipts
-        self._terms, self._clock = terms, clock
+        self._terms, self._clock, self._ceremonies = terms, clock, ceremonies
         self._study_id = study_aggregate_id(origin)
         self._mapper = ledger_mapper(origin)
         self._state: _State | None = None
@@ -461,7 +467,7 @@ class StudyWriter:
         frontier = out.growth(state)
         head = Head(state.position, b"".join(frontier.peaks), frontier.root(), state.last_recorded_at)
         try:
-            statements.finish_append(connection, self.study, out.rows, head, out.redactions)
+            statements.finish_append(connection, self.study, out.rows, head, out.redactions, out.ceremonies)
         except BaseException:
             self._state = None
             raise
@@ -572,9 +578,17 @@ class StudyWriter:
                 lambda size: self._root_at(connection, size),
                 lambda jti: self._entered(connection, jti, out),
                 lambda record: self._disclosed(connection, record, out),
+                lambda name: self._ceremony(connection, submission, name),
             )
         )
         return state.study if about == self._study_id else subject
+
+    def _ceremony(self, connection: Conn, submission: Submission, name: str) -> Held | None:
+        """What the server keeps of a ceremony; whoever only tries a draft has not held it yet."""
+        if submission.drafted:
+            return Held(submission.statement.iss, submission.statement.digest)
+        with translated():
+            return self._ceremonies(connection, name)
 
     def _entered(self, connection: Conn, jti: str, out: _Batch) -> Entered | None:
         """A recorded statement by its event id, those of this very batch included."""
@@ -618,6 +632,8 @@ class StudyWriter:
         out.redactions += [RedactionRow(*one) for one in taken_effect(aggregate.records, statement.jti)]
         out.known[statement.jti] = (state.position, sha256(statement.jwt.encode()).digest())
         out.leaves.append(leaf)
+        if statement.ceremony is not None:
+            out.ceremonies.append((statement.ceremony, state.position))
         state.position += 1
         state.last_recorded_at = at
         return answer
@@ -861,6 +877,7 @@ class _Batch:
     differing: list[SeenDiffers] = field(default_factory=list)
     left: list[Submission] = field(default_factory=list)
     redactions: list[RedactionRow] = field(default_factory=list)
+    ceremonies: list[tuple[str, int]] = field(default_factory=list)
     spoiled: bool = False
     committing: bool = False
 

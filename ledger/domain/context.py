@@ -111,7 +111,6 @@ class Context:
     a size up to the last signed one, or None beyond it; `entered` any statement recorded below this index by its
     event id; `disclosed` the disclosures of a record that are still there, each digest with the name of its field.
     `recorded_at` is the ledger's time for the candidate.
-    event id. `recorded_at` is the ledger's time for the candidate.
     `ceremony` gives what the server keeps of a signing ceremony, by its id; None of one that was not held here.
     """
 

@@ -22,6 +22,7 @@ from psycopg import Connection, Error
 from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
 
+from ledger.store.accounts import ceremony_values
 from ledger.store.errors import StudyOriginDiffers, StudyUnknown
 from ledger.store.redactions import insert_redactions
 from ledger.store.rows import AppendStart, EventRow, Head, KnownEvent, RedactionRow
@@ -89,14 +90,21 @@ def begin_append(conn: Conn, study: str, jtis: Collection[str]) -> AppendStart:
 
 
 def finish_append(
-    conn: Conn, study: str, rows: Sequence[EventRow], head: Head, redactions: Sequence[RedactionRow] = ()
+    conn: Conn,
+    study: str,
+    rows: Sequence[EventRow],
+    head: Head,
+    redactions: Sequence[RedactionRow] = (),
+    ceremonies: Sequence[tuple[str, int]] = (),
 ) -> None:
     """Inserts the events, moves the head and commits, in one round trip, with the redactions that take effect at
-    these events. When it returns, the batch is durable."""
+    these events and which of them names which ceremony. When it returns, the batch is durable."""
     with _abandoned_on_error(conn), conn.pipeline():
         conn.execute(SQL["insert_events"], _event_values(study, rows))
         if redactions:
             insert_redactions(conn, study, redactions)
+        if ceremonies:
+            conn.execute(SQL["insert_ceremony_uses"], ceremony_values(study, ceremonies))
         conn.execute(SQL["store_head"], _head_values(study, head))
         conn.execute(SQL["commit"])
 

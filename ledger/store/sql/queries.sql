@@ -447,7 +447,12 @@ FROM (VALUES ('studies', 'SELECT'), ('events', 'SELECT'), ('events', 'INSERT'), 
              ('cosignatures', 'SELECT'), ('cosignatures', 'INSERT'), ('refusals', 'SELECT'),
              ('renewed_cosignatures', 'SELECT'), ('renewed_cosignatures', 'INSERT'),
              ('timestamps', 'SELECT'), ('timestamps', 'INSERT'),
-             ('refusals', 'INSERT'), ('access_log', 'SELECT'), ('access_log', 'INSERT'))
+             ('refusals', 'INSERT'), ('access_log', 'SELECT'), ('access_log', 'INSERT'),
+             ('credentials', 'SELECT'), ('credentials', 'INSERT'), ('sessions', 'SELECT'), ('sessions', 'INSERT'),
+             ('session_uses', 'SELECT'), ('session_uses', 'INSERT'), ('sign_in_attempts', 'SELECT'),
+             ('sign_in_attempts', 'INSERT'), ('sign_in_results', 'SELECT'), ('sign_in_results', 'INSERT'),
+             ('ceremonies', 'SELECT'), ('ceremonies', 'INSERT'), ('ceremony_uses', 'SELECT'),
+             ('ceremony_uses', 'INSERT'))
     AS needed (relation, privilege)
 WHERE NOT CASE WHEN needed.relation = 'events' AND needed.privilege = 'SELECT'
                THEN has_any_column_privilege('ledger.events', 'SELECT')
@@ -485,3 +490,75 @@ SELECT refused_id, at, rule, status, because, jti, iss, digest,
        CASE WHEN octet_length(statement) <= %(longest)s THEN statement END
 FROM ledger.refusals
 WHERE study_id = %(study)s AND refused_id > %(after)s ORDER BY refused_id LIMIT %(limit)s
+
+-- insert_credential --
+-- Keeps a person's sealed key; none when this code has made one already.
+INSERT INTO ledger.credentials (study_id, actor, kid, code_digest, enrolment, scrypt, salt, nonce, sealed, made_at, mark)
+VALUES (%(study)s, %(actor)s, %(kid)s, %(code_digest)s, %(enrolment)s, %(scrypt)s, %(salt)s, %(nonce)s, %(sealed)s,
+        %(made_at)s, %(mark)s)
+ON CONFLICT (study_id, code_digest) DO NOTHING
+
+-- select_credentials --
+-- Returns sealed keys, of one actor or (null) of all, the newest first.
+SELECT actor, kid, code_digest, enrolment, scrypt, salt, nonce, sealed, made_at, mark FROM ledger.credentials
+WHERE study_id = %(study)s AND (%(actor)s::text IS NULL OR actor = %(actor)s) ORDER BY credential_id DESC LIMIT %(limit)s
+
+-- begin_attempt --
+-- Opens the transaction that counts an account's attempts and notes one more.
+BEGIN ISOLATION LEVEL READ COMMITTED
+
+-- lock_account --
+-- Makes attempts at one account wait for each other until the end of the transaction.
+SELECT pg_advisory_xact_lock(hashtextextended(%(study)s || '/' || %(actor)s, 7001))
+
+-- last_attempts --
+-- Returns an account's newest attempts since an unlocking: when, how they ended, whether they began just now.
+SELECT a.at, r.good, a.begun_at > clock_timestamp() - make_interval(secs => %(seconds)s)
+FROM ledger.sign_in_attempts AS a LEFT JOIN ledger.sign_in_results AS r USING (attempt_id)
+WHERE a.study_id = %(study)s AND a.actor = %(actor)s AND a.epoch = %(epoch)s
+ORDER BY a.attempt_id DESC LIMIT %(limit)s
+
+-- insert_attempt --
+-- Notes an attempt before the passphrase is tried, and returns its number.
+INSERT INTO ledger.sign_in_attempts (study_id, actor, epoch, at) VALUES (%(study)s, %(actor)s, %(epoch)s, %(at)s)
+RETURNING attempt_id
+
+-- insert_attempt_result --
+-- Notes how an attempt ended.
+INSERT INTO ledger.sign_in_results (attempt_id, study_id, good) VALUES (%(attempt)s, %(study)s, %(good)s)
+
+-- insert_session --
+-- Keeps a session; the token itself is kept nowhere.
+INSERT INTO ledger.sessions (token_hash, study_id, actor, kid, opened_at, mark)
+VALUES (%(token_hash)s, %(study)s, %(actor)s, %(kid)s, %(opened_at)s, %(mark)s)
+
+-- select_session --
+-- Returns a session with its last use, whether something was signed in it, and whether it was closed.
+SELECT s.study_id, s.actor, s.kid, s.opened_at, s.mark, max(u.at), coalesce(bool_or(u.what = 'signed'), false),
+       coalesce(bool_or(u.what = 'closed'), false)
+FROM ledger.sessions AS s LEFT JOIN ledger.session_uses AS u USING (token_hash)
+WHERE s.token_hash = %(token_hash)s GROUP BY s.token_hash
+
+-- insert_session_use --
+-- Notes what was done in a session.
+INSERT INTO ledger.session_uses (token_hash, study_id, at, what)
+VALUES (%(token_hash)s, %(study)s, %(at)s, %(what)s)
+
+-- insert_ceremony --
+-- Keeps what was signed in a ceremony, unless it has been signed in.
+INSERT INTO ledger.ceremonies (ceremony_id, study_id, actor, kid, token_hash, components, signed_iat, expires_at,
+                               digest, mark)
+VALUES (%(ceremony)s, %(study)s, %(actor)s, %(kid)s, %(token_hash)s, %(components)s, %(signed_iat)s, %(expires_at)s,
+        %(digest)s, %(mark)s)
+ON CONFLICT (ceremony_id) DO NOTHING
+
+-- select_ceremony --
+-- Returns a ceremony with the index of the statement that names it, if one is recorded.
+SELECT c.actor, c.kid, c.token_hash, c.components, c.signed_iat, c.expires_at, c.digest, c.mark, u.idx
+FROM ledger.ceremonies AS c LEFT JOIN ledger.ceremony_uses AS u USING (study_id, ceremony_id)
+WHERE c.study_id = %(study)s AND c.ceremony_id = %(ceremony)s
+
+-- insert_ceremony_uses --
+-- Notes which statements of a batch name which ceremonies.
+INSERT INTO ledger.ceremony_uses (study_id, ceremony_id, idx)
+SELECT %(study)s, u.ceremony_id, u.idx FROM unnest(%(ceremonies)s::text[], %(idx)s::bigint[]) AS u (ceremony_id, idx)

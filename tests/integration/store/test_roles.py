@@ -18,6 +18,8 @@ from tests.integration.store.events import ORIGIN, STUDY, append, event
 PARTITION = f'ledger."events_{STUDY}"'
 SEALED = ("events", "checkpoints", "tiles", "cosignatures", "refusals", "access_log", "studies")
 SEALED += ("renewed_cosignatures", "timestamps")  # added by 0006
+SEALED += ("credentials", "sign_in_attempts", "sign_in_results", "sessions")  # added by 0007
+SEALED += ("session_uses", "ceremonies", "ceremony_uses")
 
 # What nobody who logs in as the server or as the projections may do.
 FORBIDDEN_TO_ALL = [
