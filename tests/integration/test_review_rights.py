@@ -240,6 +240,7 @@ def test_a_second_registrar_is_a_second_person_with_a_key_of_another(before_tria
     fields["registrars"] = [*fields["registrars"], named]
     genesis = registrar.sign("StudyOpened", "study", fields)
     sim._told(genesis, sim.door.open_study(genesis))
+    sim.send_many([cast.accountable(registrar), cast.accountable(other)])
     for name in ("kim", "lee"):
         sim.record(registrar, "ActorEnrolled", f"actor/{name}", actor_kind="person")
     for_kim, for_lee = (sim.send(registrar.enrol_key(name, fresh, fresh.public_jwk)) for name in ("kim", "lee"))

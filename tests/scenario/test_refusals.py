@@ -479,7 +479,7 @@ def a_signature_by_somebody_who_is_not_accountable_yet(t: Simulator) -> Iterator
     new, key = replace(t.cast.monitor, id="monitor-2"), SigningKey.generate()
     new = replace(new, key=key)
     registrar, about = t.cast.registrar, f"actor/{new.id}"
-    t.record(registrar, "ActorEnrolled", about, actor_kind="person", name=new.id)
+    t.record(registrar, "ActorEnrolled", about, actor_kind="person", name=new.name)
     t.send(registrar.enrol_key(new.id, key, key.public_jwk))
     t.record(registrar, "DelegationGranted", about, role=new.role)
     yield lambda: signed(t, new)
