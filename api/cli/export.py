@@ -91,8 +91,9 @@ def told(exported: Exported, output: Path) -> str:
         lines.insert(2, f"Only the content of subject/{facts.subject} is disclosed.")
     if exported.repeats is not None and exported.differs:
         lines.append(
-            f"The export at index {exported.repeats} had other bytes: something was redacted since, or the release "
-            "of this software that made it was another."
+            f"The export at index {exported.repeats} had other bytes: another release of this software made it, or "
+            "something was redacted since. In the latter case export the newest state instead: this older one lacks "
+            "the fields, and does not hold yet what orders them gone."
         )
     elif exported.repeats is not None:
         lines.append(f"Byte for byte the bundle of the export at index {exported.repeats}.")

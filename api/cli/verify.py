@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.cli.output import Json
+
+if TYPE_CHECKING:
+    from ledger.verify.attached import Logged, ViewFinding
+    from ledger.verify.bundle import Bundle
 
 
 def verify(
@@ -51,4 +56,11 @@ def verify(
         )
     except command.Usage as wrong:
         raise typer.BadParameter(str(wrong)) from None
-    raise typer.Exit(command.run(options))
+    raise typer.Exit(command.run(options, _views))
+
+
+def _views(bundle: Bundle, entries: Callable[[int], Iterator[Logged]]) -> Iterable[ViewFinding]:
+    """V8, by the projections' own code; loaded when the bundle has come so far."""
+    from projections.exports.recomputing import recompute_views
+
+    return recompute_views(bundle, entries)

@@ -27,7 +27,7 @@ from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ledger.application import EntryNotFound, Ledger
+from ledger.application import EntryNotFound, Ledger, StudyNotFound
 from ledger.signing.encoding import b64url
 from ledger.writer import stamp
 from projections.exports.gathering import (
@@ -156,8 +156,8 @@ def _make(
 def _signed(ledger: Ledger, wanted: Wanted) -> datetime:
     """Have the log signed as far as it goes and the checkpoint of the export by ML-DSA-44 too; returns the moment
     until which received signatures count, once each of them is where a snapshot sees it."""
-    with ledger.database.connection() as connection:
-        ledger.checkpoint(connection, wanted.study)  # there is such a study
+    if not ledger.has_study(wanted.study):
+        raise StudyNotFound(f"no study {wanted.study!r}")
     alarm = ledger.check_log(wanted.study)
     if alarm is not None:
         raise LogInAlarm(alarm)

@@ -20,6 +20,8 @@ from ledger.application import EntryNotFound, Ledger, StudyNotFound
 from ledger.authority import LEDGER_ACTOR
 from ledger.domain.aggregate import study_aggregate_id
 from ledger.domain.participation import number
+from ledger.merkle.note import VerifierKey
+from ledger.merkle.policy import Policy
 from ledger.signing.errors import Malformed
 from ledger.signing.statement import read_stored
 from ledger.store import evidence, statements
@@ -205,7 +207,7 @@ def _simulated(conn: Conn, study: str) -> bool:
 def policy_text(ledger: Ledger, conn: Conn, study: str, size: int) -> str:
     """The policy of a bundle: the log's keys in force at the size, and no quorum where none is configured."""
     keys: Sequence[str] = StudyCache().study_at(conn, study, size).authority.log_keys_at(size)
-    return "".join(f"log {key}\n" for key in keys) + "quorum none\n"
+    return str(Policy.without_witnesses(VerifierKey.parse(key) for key in keys))
 
 
 # -- the members -----------------------------------------------------------------------------------------------
@@ -247,9 +249,9 @@ def _members(
         spool.add(form.POLICY, facts.policy.encode()),
         spool.add(form.CHECKPOINT, facts.note.encode()),
     ]
+    entries, disclosures = write_entries(conn, study, size, Scope(shown), spool, report)  # first: it knows what is gone
     report("tiles", 0, size)
     parts += write_hash_tiles(ledger, conn, study, size, spool)
-    entries, disclosures = write_entries(conn, study, size, Scope(shown), spool, report)
     parts += entries
     parts += write_checkpoints(conn, study, size, facts.received_until, spool)
     parts += disclosures
