@@ -12,6 +12,7 @@ from typing import cast
 
 import typer
 
+from api.cli.checkpoints import checkpoints
 from api.cli.demo.command import demo
 from api.cli.doctor import doctor
 from api.cli.export import export
@@ -44,6 +45,7 @@ app.command()(doctor)
 app.command()(witness)
 app.command()(verify)
 app.add_typer(imports, name="import")
+app.add_typer(checkpoints, name="checkpoints")
 app.add_typer(export, name="export")
 app.add_typer(projections, name="projections")
 

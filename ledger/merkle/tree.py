@@ -231,6 +231,17 @@ def verify_consistency(size1: int, size2: int, proof: Sequence[bytes], root1: by
             raise NotProven(f"two trees of {size1} leaves have different roots, or a proof where none belongs")
         return
     _check_hashes(root1, root2, *proof)
+    older, newer = consistency_roots(size1, size2, proof, root1)
+    if older != root1 or newer != root2:
+        raise NotProven(f"the tree of {size2} leaves does not begin with the tree of {size1}: history was changed")
+
+
+def consistency_roots(size1: int, size2: int, proof: Sequence[bytes], root1: bytes) -> tuple[bytes, bytes]:
+    """The roots of both trees that a consistency proof leads to, for sizes 0 < `size1` < `size2`.
+
+    When the newer one is the newer tree's root, the older one is that tree's own root at `size1`, whatever `root1`
+    claims: another hash there proves that it is not the beginning. `NotProven` when the proof's length is wrong.
+    """
     # An older tree that is itself one complete subtree is left out of the proof: the verifier has its root.
     path = [root1, *proof] if size1.bit_count() == 1 else list(proof)
     if not path:
@@ -249,8 +260,9 @@ def verify_consistency(size1: int, size2: int, proof: Sequence[bytes], root1: by
         else:
             newer = node_hash(newer, sibling)
         first, last = first >> 1, last >> 1
-    if last or older != root1 or newer != root2:
-        raise NotProven(f"the tree of {size2} leaves does not begin with the tree of {size1}: history was changed")
+    if last:
+        raise NotProven("the proof is too short")
+    return older, newer
 
 
 def _check_hashes(*hashes: bytes) -> None:
