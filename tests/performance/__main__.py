@@ -1,10 +1,11 @@
-"""`make bench`: append and import figures against the budgets of the design, as ratios within this run.
+"""`make bench`: append, verification and import figures against the budgets of the design, as ratios within this run.
 
  1. single-event appends over HTTP, 32 clients, statements signed beforehand, durable, verified, with receipt,
     against `eventsourcing`'s own in-process, unsigned `Application.save` with 16 threads
  2. bulk append over HTTP (NDJSON), receipts by GET, against one core's raw Ed25519 verification rate
- 3. import of an SDTM study, when the real data are at hand
+ 3. offline verification V1 to V7 of a bundle, against raw Ed25519 verification on all cores
  4. the demo, start to end, without serving
+ 5. import of an SDTM study, when the real data are at hand
 Machines differ and are shared: read the ratios. Everything runs on this machine, the database and the load too.
 """
 
@@ -29,13 +30,13 @@ from ledger.application import Ledger
 from ledger.domain.refusals import Refusal
 from ledger.settings import Settings
 from ledger.signing.keys import PublicKey, SigningKey
-from tests.performance import load
+from tests.performance import load, offline
 from tests.performance.baseline import save_rate
 
 _T = TypeVar("_T")
 
 STUDY = "BENCH-01"
-SINGLE, BULK, BASE = 6_000, 20_000, 4_000
+SINGLE, BULK, BASE, VERIFIED = 6_000, 20_000, 4_000, 40_000
 CLIENTS = 32
 SUBJECTS = 200
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "cdiscpilot03"
@@ -153,8 +154,15 @@ def _quiet(what: str, work: Callable[[], _T]) -> _T:
     return work()
 
 
-def imported() -> None:
+def offline_verification() -> None:
     """Row 3."""
+    rate, raw = _quiet("offline verification", lambda: offline.measure(VERIFIED))
+    line("raw Ed25519 verification, all cores", f"{raw:.0f}/s", None, None, None)
+    line("offline verification, V1 to V7, all cores", f"{rate:.0f}/s", rate / raw, 0.4, 0.55)
+
+
+def imported() -> None:
+    """Row 5."""
     if not DATA.is_dir():
         line("SDTM import", "no data at hand", None, None, None)
         return
@@ -187,5 +195,6 @@ def demo() -> None:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         appends(Path(folder))
+    offline_verification()
     demo()
     imported()
