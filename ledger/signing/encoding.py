@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import re
 from binascii import a2b_base64, b2a_base64
+from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, NoReturn
 
 from ledger.signing.errors import Malformed
@@ -85,6 +87,34 @@ def read_json(raw: bytes, what: str) -> Any:
         if raw.startswith(b"\xef\xbb\xbf"):
             raise Malformed("JSON-1", f"{what} begins with a byte order mark") from None
         raise Malformed("JSON-2", f"{what} is not JSON ({error})") from None
+
+
+def is_flat_array(raw: bytes) -> bool:
+    """Whether the bytes, if they are JSON at all, are one array with no array, object or bracket inside."""
+    ends = raw[:1] == b"[" and raw[-1:] == b"]"
+    return ends and raw.count(b"[") == 1 and raw.count(b"]") == 1 and b"{" not in raw
+
+
+def read_flat_arrays(raws: Sequence[bytes]) -> list[Any]:
+    """The values of many texts for each of which `is_flat_array` holds: what `read_json` gives for each, in one call of
+    the decoder. `Malformed` or ValueError when any breaks a rule; `read_json` one by one then tells which.
+
+    Joining cannot make two broken texts whole: a line feed cannot stand inside a string, so each text begins and
+    ends between tokens, and its only brackets are its first and last byte.
+    """
+    text = b"".join((b"[", b",\n".join(raws), b"]")).decode("utf-8")
+    values, end = _DECODER.raw_decode(text)
+    if end != len(text) or len(values) != len(raws):
+        raise ValueError("the texts are not one array each")
+    if "\\u" in text:
+        _check_characters(values)
+    return values  # type: ignore[no-any-return]
+
+
+def b64url_digests(datas: Sequence[bytes]) -> list[str]:
+    """base64url SHA-256 of each, as `b64url` gives it; many at once."""
+    lines = b"".join([b2a_base64(sha256(data).digest()) for data in datas])
+    return lines.translate(_TO_URL).decode().split("=\n")[:-1]
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

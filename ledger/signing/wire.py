@@ -12,8 +12,17 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-from ledger.signing.claims import DIGEST, check_field_name, check_whole
-from ledger.signing.encoding import ALPHABET, TO_STANDARD, b64url, decode_part, read_json
+from ledger.signing.claims import DIGEST, LONGEST_FIELD_NAME, check_field_name, check_whole
+from ledger.signing.encoding import (
+    ALPHABET,
+    TO_STANDARD,
+    b64url,
+    b64url_digests,
+    decode_part,
+    is_flat_array,
+    read_flat_arrays,
+    read_json,
+)
 from ledger.signing.errors import Malformed
 from ledger.signing.keys import ALGORITHMS
 
@@ -32,6 +41,9 @@ DISCLOSURES_LIMIT = 256
 _HEADERS_KEPT = 4096
 """Parsed headers kept: one per key and library in use. Only short ones: junk must not fill the memory."""
 _LONGEST_KEPT_HEADER = 256
+
+_NAMES_KEPT = 4096
+"""Field names kept as good or bad, none too long: the catalogue has some hundreds."""
 
 # 22 characters hold 132 bits: the last four must be zero.
 _SALT = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]").fullmatch
@@ -88,8 +100,40 @@ _kept_header = lru_cache(_HEADERS_KEPT)(_new_header)
 
 def read_disclosures(parts: Sequence[bytes], signed: Sequence[str], partial: bool) -> dict[str, Any]:
     """Field name to value; disclosures and digests are one-to-one, or some are missing if `partial`."""
+    content = _read_together(parts) if parts else {}
+    if content is None:
+        content = _read_one_by_one(parts)
+    digests = b64url_digests(parts)
+    # The usual case first: both lists hold the same digests. What follows only finds the words for a refusal.
+    if sorted(digests) != sorted(signed):
+        _refuse_mismatch(digests, signed, partial)
+    return content
+
+
+def _read_together(parts: Sequence[bytes]) -> dict[str, Any] | None:
+    """The usual case, nothing wrong, with one call of the decoder for all simple values; None when there is anything
+    to look at closer, and `_read_one_by_one` says what."""
+    standard = b"~".join(parts).translate(TO_STANDARD).split(b"~")
+    try:
+        raws = [decode_part(text, part, "") for text, part in zip(standard, parts, strict=True)]
+        flat = [is_flat_array(raw) for raw in raws]
+        simple = iter(read_flat_arrays([raw for raw, is_flat in zip(raws, flat, strict=True) if is_flat]))
+        content: dict[str, Any] = {}
+        for part, is_flat in zip(parts, flat, strict=True):
+            if not is_flat:
+                name, value = _read_disclosure(part)
+            else:
+                salt, name, value = next(simple)
+                if type(salt) is not str or not _SALT(salt) or not _is_name(name):
+                    return None
+            content[name] = value
+    except (Malformed, ValueError):
+        return None
+    return content if len(content) == len(parts) else None
+
+
+def _read_one_by_one(parts: Sequence[bytes]) -> dict[str, Any]:
     content: dict[str, Any] = {}
-    digests = []
     for number, part in enumerate(parts, start=1):
         try:
             name, value = _read_disclosure(part)
@@ -100,11 +144,20 @@ def read_disclosures(parts: Sequence[bytes], signed: Sequence[str], partial: boo
                 raise Malformed("DISCLOSURE-7", f"the disclosure of {name!r} is sent twice")
             raise Malformed("DISCLOSURE-4", f"the field {name!r} is disclosed twice")
         content[name] = value
-        digests.append(digest(part))
-    # The usual case first: both lists hold the same digests. What follows only finds the words for a refusal.
-    if sorted(digests) != sorted(signed):
-        _refuse_mismatch(digests, signed, partial)
     return content
+
+
+def _is_name(name: Any) -> bool:
+    return type(name) is str and len(name) <= LONGEST_FIELD_NAME and _kept_name(name)
+
+
+@lru_cache(_NAMES_KEPT)
+def _kept_name(name: str) -> bool:
+    try:
+        check_field_name(name)
+    except Malformed:
+        return False
+    return True
 
 
 def _read_disclosure(part: bytes) -> tuple[str, Any]:
