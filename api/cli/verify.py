@@ -32,6 +32,9 @@ def verify(
     tsa: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="Certificate of a timestamping authority, PEM.")
     ] = None,
+    receipt: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Check a single receipt against --policy, and end.")
+    ] = None,
     make_standalone: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the verifier as a single file, and end.")
     ] = None,
@@ -41,9 +44,12 @@ def verify(
 
     if make_standalone is not None:
         raise typer.Exit(command.make_standalone(make_standalone))
-    if bundle is None:
+    if bundle is None and receipt is None:
         raise typer.BadParameter("name the bundle to verify")
     try:
+        if receipt is not None:
+            raise typer.Exit(command.run_receipt(receipt, policy))
+        assert bundle is not None
         options = command.Options(
             bundle,
             policy,

@@ -20,6 +20,7 @@ from ledger.verify import html, rfc3161, standalone
 from ledger.verify.attached import Timestamps, Views
 from ledger.verify.bundle import open_bundle
 from ledger.verify.procedure import verify
+from ledger.verify.receipt import ReceiptFinding, check_receipt
 from ledger.verify.report import CHECKS, UNDECIDED, WRONG_USAGE, VerificationReport
 from ledger.verify.zipform import Refused, Unreadable
 
@@ -83,6 +84,18 @@ def run(options: Options, views: Views | None = None) -> int:
     return _give(options, report)
 
 
+def run_receipt(receipt: Path, policy: Path | None) -> int:
+    """Check a single receipt against the policy that the caller holds; print the finding, return the exit status."""
+    if policy is None:
+        raise Usage("--receipt needs --policy: a receipt does not say whose signatures count")
+    try:
+        found = check_receipt(receipt.read_bytes(), Policy.parse(policy.read_bytes()))
+    except (OSError, ValueError) as wrong:
+        found = ReceiptFinding(UNDECIDED, (f"COULD NOT DECIDE: {_reason(wrong)}.",))
+    _print(found.text())
+    return found.status
+
+
 def _timestamps(files: Sequence[Path]) -> Timestamps | None:
     if not files:
         return None
@@ -108,13 +121,17 @@ def _give(options: Options, report: VerificationReport) -> int:
             sys.stderr.write(f"The page could not be written: {_reason(wrong)}\n")
             status = status or UNDECIDED
     text = report.json() + "\n" if options.as_json else report.text()
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    sys.stdout.flush()
+    _print(text)
     open_ = [number for number in options.require if report[number].outcome == "undecided"]
     if open_ and status == UNDECIDED:
         sys.stderr.write(f"Required and not decided: {', '.join(open_)}\n")
     return status
+
+
+def _print(text: str) -> None:
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()
 
 
 class Progress:
@@ -205,12 +222,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--make-standalone", type=Path, metavar="FILE", help="write this verifier as a single file, and end"
     )
+    parser.add_argument("--receipt", type=Path, metavar="FILE", help="check a single receipt against --policy, and end")
     given = parser.parse_args(arguments)
     if given.make_standalone is not None:
         return make_standalone(given.make_standalone)
-    if given.bundle is None:
+    if given.bundle is None and given.receipt is None:
         parser.error("name the bundle to verify")
     try:
+        if given.receipt is not None:
+            return run_receipt(given.receipt, given.policy)
         options = Options(
             given.bundle,
             given.policy,
