@@ -12,7 +12,15 @@ from ledger.merkle.note import ED25519, Note, Signature, VerifierKey, parse_note
 from ledger.merkle.policy import NO_QUORUM, Policy
 from ledger.merkle.tiles import HEIGHT, TILE_BYTES, WIDTH, tile_root, tile_width
 from ledger.merkle.tree import HASH_BYTES, Frontier, NotProven, node_hash
-from ledger.verify.bundle import CHECKPOINT, CHECKPOINTS, Bundle, log_path, read_checkpoint_line, tiles_of
+from ledger.verify.bundle import (
+    CHECKPOINT,
+    CHECKPOINTS,
+    Bundle,
+    disclosures_path,
+    log_path,
+    read_checkpoint_line,
+    tiles_of,
+)
 from ledger.verify.report import Check
 from ledger.verify.signatures import Published, good_signatures
 
@@ -190,6 +198,14 @@ def check_extra_tiles(check: Check, bundle: Bundle, size: int) -> None:
     for path in (*bundle.paths("log/tile"), *bundle.paths("log/tile/entries")):
         if path not in expected:
             check.fail(f"{path} is no tile of a log of {size} entries")
+
+
+def check_extra_disclosures(check: Check, bundle: Bundle, size: int) -> None:
+    """No disclosures are there (V7) of entries that a log of this size does not have."""
+    expected = {disclosures_path(n) for n in range(-(-size // WIDTH))}
+    for path in bundle.paths("disclosures"):
+        if path not in expected:
+            check.fail(f"{path} is of no entry of a log of {size} entries")
 
 
 # -- V3 ---------------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ REDACTION_COUNTERSIGNERS = frozenset({"data-manager", "investigator", "principal
 
 SYSTEM_EVENTS = frozenset(
     {
-        *("ReleaseActivated", "ReplayConcluded", "DataExported"),
+        *("ReleaseActivated", "ReplayConcluded", "DataExported", "AccountLocked"),
         *("AccessLogSealed", "RefusalsSealed", "RestorePerformed"),
     }
 )

@@ -27,6 +27,7 @@ from ledger.verify.checkpoints import (
     Newest,
     PublishedList,
     Tree,
+    check_extra_disclosures,
     check_extra_tiles,
     check_newest,
     read_newest,
@@ -140,7 +141,10 @@ class _Run:
         self.rights.take(part)
         self.missing.take(part)
         self.digests |= part.members
-        self.states += part.states[: max(0, _STATES_LIMIT - len(self.states))]
+        self.states += part.states
+        if len(self.states) > _STATES_LIMIT:
+            del self.states[_STATES_LIMIT:]
+            self.report["V5"].undecided(f"more than {_STATES_LIMIT} statements name a state: the rest is not compared")
         self.late += part.late[: max(0, SHOWN - len(self.late))]
         self.late_count += len(part.late)
         self.kids.append(tuple({who[0] for who in part.people}))
@@ -257,6 +261,7 @@ class _Run:
     def _tree(self) -> None:
         check, size = self.report["V2"], self.newest.checkpoint.size
         check_extra_tiles(check, self.bundle, size)
+        check_extra_disclosures(self.report["V7"], self.bundle, size)
         if not self.complete:
             return
         self.tree.check(check, self.bundle, self.digests)
@@ -294,6 +299,8 @@ class _Run:
     def _statements(self) -> None:
         rights = self.rights
         v4, v5 = self.report["V4"], self.report["V5"]
+        if self.complete and rights.genesis_key is None and not v4.failed_count:
+            v4.fail("the first entry is not the genesis of a study", 0)
         counts = [f"{count} {event}" for event, count in sorted(rights.counts.items())]
         v4.say(f"folded: {listed(counts)}" if counts else "no event gives a right")
         if rights.authority.pending:

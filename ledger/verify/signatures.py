@@ -19,7 +19,7 @@ from ledger.signing.encoding import unb64url
 from ledger.signing.errors import Malformed
 from ledger.signing.keys import PublicKey
 from ledger.signing.wire import read_header
-from ledger.verify.bundle import Bundle, log_path
+from ledger.verify.bundle import Bundle, Unreadable, log_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def verify_signatures(bundle: Bundle, origin: str, witnesses: tuple[str, ...], t
     (the fold has reported them)."""
     answer = Answer(task.n)
     first = task.n * WIDTH
-    entries = parse_bundle(bundle.read(log_path("entries", task.n, task.count)))
+    entries = _entries(bundle, task)
     for index, entry in enumerate(entries, start=first):
         jwt = entry[: entry.find(b"\n")]
         signed, _, signature = jwt.rpartition(b".")
@@ -78,6 +78,14 @@ def verify_signatures(bundle: Bundle, origin: str, witnesses: tuple[str, ...], t
     for published in task.published:
         _checkpoint(answer, published, origin, witnesses)
     return answer
+
+
+def _entries(bundle: Bundle, task: Task) -> list[bytes]:
+    """The entries that the first look has read already."""
+    try:
+        return parse_bundle(bundle.read(log_path("entries", task.n, task.count)))
+    except ValueError:
+        raise Unreadable(f"{bundle.path} changed while it was read") from None
 
 
 @lru_cache(4096)

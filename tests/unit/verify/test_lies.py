@@ -764,3 +764,39 @@ def test_ceremonies_are_single_use_and_needed_where_they_are_required(tmp_path: 
     study.record(person.sign("RecordsSigned", SUBJECT, signed, cut=study.cut()))
     report = judged(study, tmp_path)
     assert report.failed == ("V5",) and "SIGNATURE-4" in report.text()
+
+
+def test_a_log_that_begins_without_a_genesis_establishes_nobody(tmp_path: Path) -> None:
+    study = MemoryStudy()
+    study.record(study.registrar.sign("ActorEnrolled", "actor/x-1", {"actor_kind": "person"}))
+    study.record(study.ledger.sign("DataExported", "study", {"purpose": "synthetic"}))
+    report = judged(study, tmp_path)
+    assert "V4" in report.failed and report.first_bad_index == 0
+    report = judged(_without_acts(), tmp_path)
+    assert "V4" in report.failed and report.first_bad_index == 0
+
+
+def _without_acts() -> MemoryStudy:
+    study = MemoryStudy()
+    study.record(study.ledger.sign("DataExported", "study", {"purpose": "synthetic"}))
+    return study
+
+
+def test_disclosures_of_entries_that_are_not_there_are_found(tmp_path: Path) -> None:
+    study = course(MemoryStudy())
+    files = study.files() | {disclosures_path(7): disclosures_line(7 * 256, ["ab"])}
+    report = checked(study, study.write(tmp_path / "evidence.zip", files))
+    assert report.failed == ("V7",) and "of no entry" in report.text()
+
+
+def test_the_verifier_knows_the_same_rights_as_the_catalogue() -> None:
+    """What it must restate, because it imports no rules: a change there has to be made here as well."""
+    from ledger.domain.catalogue import CATALOGUE
+    from ledger.verify import governance
+
+    assert {model.__name__ for model in CATALOGUE if model.kind == "system"} == governance.SYSTEM_EVENTS
+    for event, roles in governance.RECORDERS.items():
+        assert CATALOGUE[event].recorders == roles, event
+    assert CATALOGUE["FieldsRedacted"].countersigners == governance.REDACTION_COUNTERSIGNERS
+    for event, fields in governance._FORMS.items():
+        assert set(fields) <= CATALOGUE[event].clear_fields(), event
