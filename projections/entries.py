@@ -73,8 +73,12 @@ class Entries:
             "standing": state.standing,
             "changes": [_change(change) for change in state.changes],
             "change_waits": [_change(change) for change in state.waiting],
-            "because": list(state.because),
+            "because": list(state.because) or self._revocation(signature, state.standing),
         }
+
+    def _revocation(self, record: Record, standing: str) -> list[int]:
+        """Where the key was revoked that puts a signature in doubt."""
+        return [_revoked(self._authority, record)] if standing == SUSPECT else []
 
     def all(self, records: Iterable[Record]) -> list[dict[str, Any]]:
         """Several records."""
@@ -101,8 +105,15 @@ def dispute(authority: Authority, record: Record) -> dict[str, Any] | None:
     if record.disputed:
         return {"because": "attribution disputed", "indexes": list(record.disputed)}
     if authority.disputed(record.kid, record.index, record.jti, record.digest):
-        return {"because": SUSPECT, "indexes": [authority.keys[record.kid].revoked]}
+        return {"because": SUSPECT, "indexes": [_revoked(authority, record)]}
     return None
+
+
+def _revoked(authority: Authority, record: Record) -> int:
+    """The index at which the key of a statement was revoked."""
+    revoked = authority.keys[record.kid].revoked
+    assert revoked is not None, "only a revoked key is under suspicion"
+    return revoked
 
 
 def manifestation(signature: Record) -> dict[str, Any]:

@@ -9,6 +9,7 @@ can be redacted (21 CFR 11.50, 11.70). They are controlled like the record: nobo
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,11 @@ def enrolled_name(study: Study, actor: str) -> str | None:
     return (genesis.content.get("registrar_names") or {}).get(actor)
 
 
+def _composed(name: str) -> str:
+    """The one spelling of letters that may be written as one character or as several (Unicode NFC)."""
+    return unicodedata.normalize("NFC", name)
+
+
 def check_manifestation(study: Study, record: Record) -> None:
     """SIGNATURE-7 for a candidate; raises ManifestationWrong."""
     stated = {name: record.content[name] for name in FIELDS if record.content.get(name) is not None}
@@ -57,7 +63,7 @@ def check_manifestation(study: Study, record: Record) -> None:
     if len(stated) < len(FIELDS):
         raise ManifestationWrong(f"missing: {', '.join(name for name in FIELDS if name not in stated)}")
     known = enrolled_name(study, record.iss)
-    if known is not None and stated["printed_name"] != known:
+    if known is not None and _composed(stated["printed_name"]) != _composed(known):
         raise ManifestationWrong(f"{record.iss!r} is enrolled as {known!r}, not {stated['printed_name']!r}")
     apart = datetime.fromisoformat(stated["signed_at"]).timestamp() - record.iat
     if abs(apart) > SIGNED_AT_LEEWAY.total_seconds():

@@ -13,6 +13,7 @@ import msgspec
 
 from ledger.domain.aggregate import Study, Subject
 from ledger.domain.manifestation import FIELDS
+from ledger.domain.participation import number
 from ledger.domain.record import Record, Records
 from ledger.domain.signature import TOUCHING, Change, Signatures, changes_by, covers
 from projections.engine.definition import Column, Definition, Index, Row, Table
@@ -53,6 +54,11 @@ SIGNATURES = Table(
 """`standing` and `state` (JSON: changes, waiting, because) as `ledger.domain.signature` tells them, no key being under
 suspicion; `covers` is how many records it is about."""
 
+NUMBERS = Table("numbers", (Column("number", optional=True),), indexes=(Index(("number",), present="number"),))
+"""Of each subject the number in use."""
+
+_NUMBERING = ("SubjectScreened", "SubjectRescreened")
+
 
 class KeptChange(msgspec.Struct, omit_defaults=True):
     """A change as a row keeps it: of which record, what, by which act, since when; `again`: what settled it."""
@@ -82,7 +88,9 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def changed(state: Study | Subject, touched: Sequence[Record]) -> Iterator[Row]:
-    """A row for each signature among the records, and for each that covers what they are about."""
+    """A row for each signature among the records and for each that covers what they are about; the subject's number."""
+    if isinstance(state, Subject) and any(record.event in _NUMBERING for record in touched):
+        yield "numbers", (number(state),)
     if not any(record.meaning is not None or record.event in TOUCHING for record in touched):
         return
     found = Signatures(state.records)
@@ -161,4 +169,4 @@ def _kept(records: Records, change: Change) -> KeptChange:
     )
 
 
-DEFINITION = Definition("signatures", 1, (SIGNATURES,), changed, study=True)
+DEFINITION = Definition("signatures", 1, (SIGNATURES, NUMBERS), changed, study=True)

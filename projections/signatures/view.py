@@ -75,7 +75,8 @@ def to_sign_again(
         if state["standing"] != CHANGED:
             continue
         about = {"actor": row.iss, "role": row.role, "meaning": row.meaning, "subject": row.sub, "site": row.site}
-        one = lists.setdefault(tuple(about.values()), {**about, "printed_name": row.printed_name, "records": {}})
+        named = {"subject_number": shown.number(row.partition), "printed_name": row.printed_name}
+        one = lists.setdefault(tuple(about.values()), {**about, **named, "records": {}})
         for change in state["changes"]:
             if not change["signed_again"]:
                 record = one["records"].setdefault(change["record"]["index"], {**change["record"], "changes": []})
@@ -98,8 +99,12 @@ def _partition(reader: Reader, subject: str) -> str:
     try:
         return str(UUID(subject))
     except ValueError:
-        having = (str(one.id) for one in reader.subjects_from(_NUMBERING) if number(one) == subject)
-        return the_only(subject, having, reader.size)
+        pass
+    if reader.rows is reader.newest:
+        rows = reader.rows.select("numbers", Asked((Where("number", "=", subject),)))
+        return the_only(subject, (row.partition for row in rows), reader.size)
+    having = (str(one.id) for one in reader.subjects_from(_NUMBERING) if number(one) == subject)
+    return the_only(subject, having, reader.size)  # numbers as they were: one may have been corrected since
 
 
 class _Shown:
@@ -109,6 +114,7 @@ class _Shown:
         self._reader, self._authority = reader, reader.study.authority
         self._organisation = organisations(self._authority)
         self._doubts = self._authority.doubts()
+        self._numbers: dict[str, str | None] = {STUDY_PARTITION: None}
 
     def rows(self, where: list[Where], standing: str | None, after: int, chunk: int) -> Iterator[Any]:
         """Rows in index order. Where no key is under suspicion, those of one standing alone."""
@@ -138,6 +144,13 @@ class _Shown:
             because = [index for index in (key.revoked,) if index is not None]
         return {"standing": standing, "changes": changes, "change_waits": waiting, "because": because}
 
+    def number(self, partition: str) -> str | None:
+        """The number of a subject; None for the study's own records."""
+        if partition not in self._numbers:
+            rows = self._reader.rows.select("numbers", Asked((Where("partition", "=", partition),), limit=1))
+            self._numbers[partition] = rows[0].number if rows else None
+        return self._numbers[partition]
+
     def _suspect(self, row: Any) -> bool:
         return self._doubts and self._authority.disputed(row.kid, row.idx, row.jti, row.digest)
 
@@ -166,6 +179,7 @@ class _Shown:
             "event_label": event_label(row.event),
             "event_id": row.jti,
             "subject": row.sub if row.partition != STUDY_PARTITION else None,
+            "subject_number": self.number(row.partition),
             "about": row.sub,
             "site": row.site or None,
             "printed_name": row.printed_name,

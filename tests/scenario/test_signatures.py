@@ -123,6 +123,7 @@ def test_a_corrected_record_is_changed_since_signed_until_it_is_signed_again(
     assert entry(trial, ada, results[0])["signatures"][0]["standing"] == "stands"
     (work,) = again(trial)
     assert (work["actor"], work["printed_name"]) == (trial.staff().pi.id, trial.staff().pi.name)
+    assert (work["subject"], work["subject_number"]) == (ada.label, "001")
     (record,) = work["records"]
     assert {"jti": record["event_id"], "digest": record["digest"]} == results[1].target
     assert [(one["what"], one["fields"], one["index"]) for one in record["changes"]] == [
@@ -173,6 +174,7 @@ def test_a_withdrawn_and_a_disputed_signature_say_so_everywhere(
     assert [of(trial, told)["standing"] for told in (one, other)] == ["withdrawn", "disputed"]
     assert [shown["standing"] for shown in entry(trial, ada, results[0])["signatures"]] == ["withdrawn", "disputed"]
     assert [trail(trial, told)[0]["in_doubt"] for told in (one, other)] == ["withdrawn", "disputed"]
+    assert of(trial, one)["because"] != []
     assert again(trial) == [], "what was withdrawn or disputed is not renewed by itself"
 
 
@@ -239,6 +241,7 @@ def test_every_electronic_signature_is_listed_and_found_by_what_it_is(
     assert everything == sorted(everything)
     assert [one["index"] for one in listed(trial, signer=other.id)][-1] == second.index
     assert [one["index"] for one in listed(trial, subject="001")] == mine[:2]
+    assert {one["subject_number"] for one in listed(trial, subject="001", as_of=second.index + 1)} == {"001"}
     assert [one["index"] for one in listed(trial, subject=ada.label.partition("/")[2])] == mine[:2]
     assert [one["index"] for one in listed(trial, standing=CHANGED)] == mine[:2]
     assert [one["index"] for one in listed(trial, site="SOUTH")] == []

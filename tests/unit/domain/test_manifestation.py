@@ -77,6 +77,14 @@ def test_the_moment_may_be_told_in_the_signers_own_zone(named: Trial) -> None:
     check_manifestation(named.study, signature(printed_name=NAME, signed_at=stamp(seconds=60)))
 
 
+def test_the_same_letters_are_the_same_name_however_they_are_encoded(named: Trial) -> None:
+    named.say("ActorEnrolled", "actor/juergen", role="registrar", actor_kind="person", name="J\u00fcrgen Invented")
+    spelt = signature("juergen", printed_name="Ju\u0308rgen Invented", signed_at=stamp())
+    check_manifestation(named.study, spelt)
+    with pytest.raises(ManifestationWrong):
+        check_manifestation(named.study, signature("juergen", printed_name="Jurgen Invented", signed_at=stamp()))
+
+
 def test_an_entry_has_no_manifestation(named: Trial) -> None:
     check_manifestation(named.study, signature(meaning=None))
 
