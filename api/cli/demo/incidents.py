@@ -293,7 +293,7 @@ def closing(stage: Stage) -> Line:
         size=size,
         reason="All subjects have reached week 28 or left the study",
     )
-    play.record(cast.pi, "Countersigned", "study", claims={"countersigns": cut.target})
+    play.record(cast.pi, "Countersigned", "study", claims={"countersigns": cut.target}, meaning="approval")
 
 
 def sign_off(stage: Stage) -> None:

@@ -125,8 +125,9 @@ def resolve(stage: Stage, ambiguity: str, option: str, parameters: dict[str, Any
 
 
 def countersign(stage: Stage, sent: Sent) -> None:
-    """The principal investigator agrees with a reading."""
-    stage.play.record(stage.cast.pi, "Countersigned", "study", claims={"countersigns": sent.target})
+    """The principal investigator agrees with a reading, and signs for it."""
+    named = {"countersigns": sent.target}
+    stage.play.record(stage.cast.pi, "Countersigned", "study", claims=named, meaning="approval")
 
 
 def adopt_protocol(stage: Stage, version: str, reason: str) -> None:

@@ -25,7 +25,10 @@ WIDTH = 110
 BEHIND = 503
 PATIENCE_SECONDS, PAUSE_SECONDS = 60.0, 0.2
 """How long to wait for projections that have not come as far as the log: a busy machine takes its time."""
-PLACES = ("subjects", "cohorts", "schedule", "safety", "outcomes", "audit-trail", "findings", "refusals", "events")
+PLACES = (
+    *("subjects", "cohorts", "schedule", "safety", "outcomes", "signatures"),
+    *("audit-trail", "findings", "refusals", "events"),
+)
 
 
 @dataclass(frozen=True, slots=True)
