@@ -47,6 +47,7 @@ from ledger.store.errors import StoreError
 from ledger.store.migrations import migrate
 from ledger.store.recorder import LedgerFactory, LedgerRecorder, LedgerStoredEvent
 from ledger.store.rows import CheckpointRow, EventRow
+from ledger.timestamps import Timestamping
 from ledger.witness_standing import newest_witnessed
 from ledger.witnessing import Witnessing
 from ledger.writer import (
@@ -148,6 +149,13 @@ class Ledger:
             self.origin,
             self.every_log_key,
         )
+        self.timestamping = Timestamping(
+            settings.timestamp_urls,
+            settings.timestamp_roots,
+            lambda: self._asking,
+            self.studies,
+            self.home.path / "witness",
+        )
         self.database: Database
         self._writing: Database
         self._signing: Database
@@ -183,6 +191,7 @@ class Ledger:
         with self._lock:
             writers, self._writers = list(self._writers.values()), {}
         self.witnessing.stop()
+        self.timestamping.stop()
         for writer in writers:
             writer.stop()
         with suppress(AttributeError):

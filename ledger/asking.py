@@ -177,14 +177,15 @@ def monitored(url: str, origin: str, keys: Sequence[Verifier], fetch: Callable[[
 
 
 class HttpExchange:
-    """HTTP to one server, within ASK_SECONDS and ANSWER_LIMIT whatever it does; no redirects, no proxies."""
+    """HTTP to one server, within so many seconds and ANSWER_LIMIT whatever it does; no redirects, no proxies."""
 
-    def __init__(self) -> None:
+    def __init__(self, content_type: str = "text/plain; charset=utf-8", seconds: float = ASK_SECONDS) -> None:
+        self._seconds = seconds
         self._client = httpx.Client(
-            timeout=ASK_SECONDS,
+            timeout=seconds,
             follow_redirects=False,
             trust_env=False,
-            headers={"User-Agent": "trial-ledger", "Accept-Encoding": "identity"},
+            headers={"User-Agent": "trial-ledger", "Accept-Encoding": "identity", "Content-Type": content_type},
         )
 
     def post(self, url: str, body: bytes) -> Reply:
@@ -200,7 +201,7 @@ class HttpExchange:
         self._client.close()
 
     def _bounded(self, method: str, url: str, body: bytes | None) -> Reply:
-        deadline = time.monotonic() + ASK_SECONDS
+        deadline = time.monotonic() + self._seconds
         try:
             with self._client.stream(method, url, content=body) as answer:
                 read = bytearray()
@@ -209,10 +210,10 @@ class HttpExchange:
                     if len(read) > ANSWER_LIMIT:
                         raise WitnessFailed(f"its answer has more than {ANSWER_LIMIT} bytes")
                     if time.monotonic() > deadline:
-                        raise WitnessFailed(f"it did not finish its answer in {ASK_SECONDS:g} s")
+                        raise WitnessFailed(f"it did not finish its answer in {self._seconds:g} s")
                 return Reply(answer.status_code, answer.headers.get("content-type", ""), bytes(read))
         except httpx.TimeoutException:
-            raise WitnessFailed(f"it did not answer in {ASK_SECONDS:g} s") from None
+            raise WitnessFailed(f"it did not answer in {self._seconds:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
             raise WitnessFailed(
                 f"it cannot be reached ({_said(str(error).encode()) or type(error).__name__})"

@@ -21,6 +21,7 @@ from api.cli.init import init
 from api.cli.output import EXIT_UNDECIDED, EXIT_USAGE, talk
 from api.cli.projections import projections
 from api.cli.serve import serve
+from api.cli.timestamps import timestamps
 from api.cli.verify import verify
 from api.cli.witness import witness
 from ledger.home import HomeError
@@ -46,6 +47,7 @@ app.command()(witness)
 app.command()(verify)
 app.add_typer(imports, name="import")
 app.add_typer(checkpoints, name="checkpoints")
+app.add_typer(timestamps, name="timestamps")
 app.add_typer(export, name="export")
 app.add_typer(projections, name="projections")
 

@@ -79,4 +79,5 @@ def _of_witnesses(ledger: Ledger, study: str) -> list[str]:
         if one["error"] and not one["alarm"]:
             behind = f"it is {one['lag_entries']} entries behind"
             problems.append(f"{study}: the witness {one['name']} gives no cosignature: {one['error']}; {behind}")
-    return problems
+    stamps = ledger.timestamping.problems(study)
+    return problems + [f"{study}: {url} gives no time stamp: {because}" for url, because in stamps.items()]

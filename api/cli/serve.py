@@ -91,6 +91,7 @@ def serve(
         stack.enter_context(ledger)
         ledger.resume()
         ledger.witnessing.start()
+        ledger.timestamping.start()
         stop = threading.Event()
         watch = threading.Thread(target=_look_after, args=(ledger, stop), name="watch", daemon=True)
         watch.start()
