@@ -11,6 +11,7 @@ TRIAL_LEDGER_PASSPHRASE_FILE  file outside the home, mode 0600: the passphrase t
 TRIAL_LEDGER_POLICY         folder of the studies' trust policies, `<STUDY>.policy` (default: `policies` in the home)
 TRIAL_LEDGER_TIMESTAMP_URLS addresses of time stamping authorities (RFC 3161), separated by spaces or commas
 TRIAL_LEDGER_TIMESTAMP_ROOTS  PEM file with the roots that those authorities' certificates must lead to
+TRIAL_LEDGER_SESSION_IDLE_MINUTES  how long a signing session may rest, 1 to 30 (default 15)
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,10 +34,13 @@ VARIABLES = (
     "TRIAL_LEDGER_ORIGIN",
     "TRIAL_LEDGER_GENESIS_KEYS",
     "TRIAL_LEDGER_PASSPHRASE_FILE",
+    "TRIAL_LEDGER_SESSION_IDLE_MINUTES",
     "TRIAL_LEDGER_POLICY",
     "TRIAL_LEDGER_TIMESTAMP_URLS",
     "TRIAL_LEDGER_TIMESTAMP_ROOTS",
 )
+LONGEST_IDLE_MINUTES = 30
+"""A session left open longer is no continuous one (21 CFR 11.200(a)(1))."""
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -54,6 +59,7 @@ class Settings:
     origin: str | None = None
     genesis_keys: frozenset[str] = frozenset()
     passphrase_file: Path | None = None
+    session_idle: timedelta = timedelta(minutes=15)
     policy_folder: Path | None = None
     timestamp_urls: tuple[str, ...] = ()
     timestamp_roots: Path | None = None
@@ -88,10 +94,19 @@ class Settings:
             given.get("TRIAL_LEDGER_ORIGIN"),
             keys,
             Path(passphrase).expanduser() if passphrase else None,
+            _idle(given.get("TRIAL_LEDGER_SESSION_IDLE_MINUTES", "15")),
             _folder(given.get("TRIAL_LEDGER_POLICY")),
             _addresses(given.get("TRIAL_LEDGER_TIMESTAMP_URLS", "")),
             _file(given.get("TRIAL_LEDGER_TIMESTAMP_ROOTS")),
         )
+
+
+def _idle(given: str) -> timedelta:
+    if not given.isascii() or not given.isdecimal() or not 1 <= int(given) <= LONGEST_IDLE_MINUTES:
+        raise SettingsError(
+            f"TRIAL_LEDGER_SESSION_IDLE_MINUTES is {given[:20]!r}, not a whole number from 1 to {LONGEST_IDLE_MINUTES}"
+        )
+    return timedelta(minutes=int(given))
 
 
 def _folder(given: str | None) -> Path | None:

@@ -12,6 +12,7 @@ from typing import cast
 
 import typer
 
+from api.cli.accounts import accounts
 from api.cli.checkpoints import checkpoints
 from api.cli.demo.command import demo
 from api.cli.doctor import doctor
@@ -45,6 +46,7 @@ app.command()(init)
 app.command()(doctor)
 app.command()(witness)
 app.command()(verify)
+app.add_typer(accounts, name="accounts")
 app.add_typer(imports, name="import")
 app.add_typer(checkpoints, name="checkpoints")
 app.add_typer(timestamps, name="timestamps")

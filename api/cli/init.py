@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,14 @@ from api.cli.output import EXIT_REFUSED, EXIT_UNDECIDED, Json, give, talk
 from ledger.domain.refusals import Refusal
 from ledger.settings import Settings
 from ledger.signing.errors import Malformed
+
+
+class Ceremony(StrEnum):
+    """Whether electronic signatures take a ceremony."""
+
+    REQUIRED = "required"
+    UNAVAILABLE = "unavailable"
+
 
 STUDY_ID = re.compile(r"[A-Z0-9-]{3,32}")
 
@@ -58,6 +67,13 @@ def init(
     title: Annotated[str | None, typer.Option(help="The study's title.")] = None,
     registrar: Annotated[str, typer.Option(help="Actor id of the registrar.")] = "registrar-1",
     synthetic: Annotated[bool, typer.Option(help="The data are synthetic.")] = False,
+    ceremony: Annotated[
+        Ceremony | None,
+        typer.Option(
+            help="Whether electronic signatures take a signing ceremony (accounts, passphrases). Without it: required, "
+            "and for synthetic data unavailable. It can be required later (CeremonyRequired), never lifted."
+        ),
+    ] = None,
     genesis_file: Annotated[
         Path | None, typer.Option("--genesis", help="Open a study with this signed StudyOpened; - for stdin.")
     ] = None,
@@ -69,6 +85,7 @@ def init(
 
     if study is not None and genesis_file is not None:
         raise typer.BadParameter("--study makes a genesis and --genesis brings one; give one of the two")
+    asked = (ceremony or (Ceremony.UNAVAILABLE if synthetic else Ceremony.REQUIRED)).value
     given = None if genesis_file is None else _text_of(genesis_file)
     settings = Settings.read()
     _set_up(settings)
@@ -80,7 +97,9 @@ def init(
             if study is not None and ledger.has_study(study):
                 made |= {"study": study, "origin": ledger.origin(study), "repeat": True}
             elif study is not None:
-                text = genesis(ledger, study, registrar=registrar, title=title, synthetic=synthetic, clock="real")
+                text = genesis(
+                    ledger, study, registrar=registrar, title=title, synthetic=synthetic, clock="real", ceremony=asked
+                )
                 answer = ledger.open_study(text)
                 made |= {"study": study, "origin": ledger.origin(study), "repeat": answer.repeat}
             elif given is not None:

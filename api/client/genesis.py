@@ -15,8 +15,17 @@ RETENTION_YEARS = 30
 """Records of advanced therapies are kept 30 years (Regulation 1394/2007 article 15), longer than other rules ask."""
 
 
-def genesis(ledger: Ledger, study: str, *, registrar: str, title: str | None, synthetic: bool, clock: str) -> str:
-    """A genesis statement signed with this installation's registrar key."""
+def genesis(
+    ledger: Ledger,
+    study: str,
+    *,
+    registrar: str,
+    title: str | None,
+    synthetic: bool,
+    clock: str,
+    ceremony: str = "unavailable",
+) -> str:
+    """A genesis statement signed with this installation's registrar key; `ceremony` is required or unavailable."""
     key = ledger.home.key("registrar")
     stated = ledger.log_keys(study)
     fields: dict[str, Any] = {
@@ -24,7 +33,7 @@ def genesis(ledger: Ledger, study: str, *, registrar: str, title: str | None, sy
         **stated,
         "registrars": [{"actor": registrar, "kid": key.kid, "alg": key.alg, "jwk": key.public_jwk}],
         "registrars_required": 1,
-        "ceremony": "unavailable",
+        "ceremony": ceremony,
         "meanings": list(MEANINGS),
         "roles": sorted(ROLES),
         "retention": {"years": RETENTION_YEARS, "starts": "end of the study"},

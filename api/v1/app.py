@@ -27,9 +27,11 @@ from api.v1.described import describe
 from api.v1.exports import export_router
 from api.v1.home import home_page
 from api.v1.reading import answered, first_alarm, log_router
+from api.v1.signing import SigningWorkers, signing_router
 from api.v1.tiles import tile_router
 from api.v1.views import view_router
 from api.v1.witnesses import WitnessGauges, witness_router, witness_state
+from ledger.accounts.service import Accounts
 from ledger.application import Ledger
 from ledger.domain.refusals import Refusal
 from ledger.merkle.tiles import MissingTile
@@ -104,12 +106,13 @@ class AppendsFirst:
 
 def create_app(ledger: Ledger) -> ASGIApp:
     """The application; `ledger` is open and stays the caller's to close."""
-    appending = Appending(ledger)
+    appending, signing = Appending(ledger), SigningWorkers()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         appending.close()
+        signing.close()
 
     app = FastAPI(title="Trial ledger", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(Refusal, problems.on_refusal)
@@ -124,6 +127,7 @@ def create_app(ledger: Ledger) -> ASGIApp:
     app.include_router(log_router(ledger))
     app.include_router(witness_router(ledger))
     app.include_router(view_router(ledger))
+    app.include_router(signing_router(Accounts(ledger, idle=ledger.settings.session_idle), signing))
     app.include_router(export_router(ledger))
     app.include_router(tile_router(ledger))
     _operations(app, ledger)

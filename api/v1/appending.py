@@ -67,7 +67,7 @@ class Appending:
         """POST /v1/studies: genesis."""
         text, dry = await self._body(request), _dry(request)
         opening = partial(self._ledger.open_study, text, validate_only=dry)
-        return _answered(await asyncio.get_running_loop().run_in_executor(None, opening), dry)
+        return answer_of(await asyncio.get_running_loop().run_in_executor(None, opening), dry)
 
     async def events(self, request: Request) -> Response:
         """POST /v1/studies/{study}/events."""
@@ -86,7 +86,7 @@ class Appending:
             if not dry:
                 await self._keep(study, text, outcome)
             raise outcome
-        return _answered(outcome, dry)
+        return answer_of(outcome, dry)
 
     async def _one(self, study: str, text: bytes, dry: bool) -> Outcome:
         loop = asyncio.get_running_loop()
@@ -314,7 +314,8 @@ def _facts(answer: Answer, dry: bool | None) -> dict[str, Any]:
     return {**facts, "validated_only": True} if dry else facts
 
 
-def _answered(answer: Answer, dry: bool | None) -> Response:
+def answer_of(answer: Answer, dry: bool | None = None) -> Response:
+    """The answer to an append: 201, 200 where it was recorded before, 202 while the signer is down."""
     status = 200 if dry else 202 if answer.receipt is None else 200 if answer.repeat else 201
     headers = {} if answer.size == 0 else {"Ledger-Index": str(answer.size), "Ledger-Root": answer.root}
     return Response(msgspec.json.encode(_facts(answer, dry)), status, headers, "application/json")

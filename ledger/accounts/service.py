@@ -193,7 +193,7 @@ class Accounts:
             return self._session(connection, study, token)
 
     def _session(self, connection: Conn, study: str, token: str) -> Session:
-        token_hash = _hash_of(token)
+        standing, token_hash = self._standing(study), _hash_of(token)
         row = accounts.select_session(connection, token_hash)
         if row is None or row.study != study:
             raise SessionEnded("no session of this study has this token")
@@ -208,7 +208,7 @@ class Accounts:
             raise SessionEnded(f"nothing was done in it for {int(self._idle.total_seconds() // 60)} minutes")
         if now - row.opened_at > LONGEST_SESSION:
             raise SessionEnded("it is twelve hours old")
-        if not self._standing(study).key_in_force(row.actor, row.kid):
+        if not standing.key_in_force(row.actor, row.kid):
             raise SessionEnded("the key it was begun with is not in force any more")
         return Session(study, row.actor, row.kid, token_hash, row.signed)
 
@@ -336,7 +336,7 @@ class Accounts:
     def _printed_name(self, connection: Conn, study: str, actor: str) -> str:
         """The name as enrolled; the id where none was given, or it was redacted."""
         row = statements.find_event(connection, study, self._standing(study).enrolled_by[actor])
-        content = {} if row is None else read_stored(row.jwt, row.disclosures).content
+        content = {} if row is None else read_stored(row.jwt, row.disclosures, row.redacted).content
         return str(content.get("name") or (content.get("registrar_names") or {}).get(actor) or actor)
 
     # -- authenticating -------------------------------------------------------------------------------------
@@ -357,6 +357,9 @@ class Accounts:
                 raise SignInRefused("they do not open a key that is in force")
             sealed = Sealed(Cost(*credential.scrypt), credential.salt, credential.nonce, credential.sealed)
             seed = sealing.unseal(sealed, normalised(passphrase), bound_to(study, actor, credential.kid), self._secret)
+        if seed is not None and SigningKey.from_seed(seed).kid != credential.kid:
+            log.error("credential-not-ours", study=study, actor=actor, kid=credential.kid)
+            seed = None  # sealed by somebody who has the home's secret and not the key that was enrolled
         good = seed is not None and (given is None or given == actor)
         self._ended(study, actor, epoch, attempt, good, what)
         if seed is None or not good:

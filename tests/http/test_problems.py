@@ -108,6 +108,8 @@ READS = (
     "/audit-trail?format=csv",
     "/audit-trail?format=ndjson",
     "/exports/evidence",
+    "/credentials",
+    "/sessions",
 )
 SERVED_UNKNOWN = ("/log-keys", "/catalogue")
 """What is said of a study before it is there: genesis needs it."""
