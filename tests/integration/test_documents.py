@@ -30,6 +30,7 @@ from tests.scenario.simulator import Simulator
 from tests.scenario.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
+THREATS = (ROOT / "deploy/threats.md").read_text(encoding="utf-8")
 INSPECTORS = (ROOT / "deploy/inspectors.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```sh( setup| online)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 """Commands; `setup` makes the environment that the tests have already, `online` asks a witness."""
@@ -153,3 +154,20 @@ def test_what_the_inspectors_page_names_exists(received: Path) -> None:
         for path in ("log/checkpoint", "log/tile/entries/", POLICY):
             assert path in INSPECTORS
             assert any(name.startswith(path) for name in bundle.namelist()), path
+
+
+def test_every_test_that_the_threat_table_names_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", THREATS)
+    assert len(named) > 40
+    assert THREATS.count("`tests/") == len(named), "a test is named by its file and its name"
+    for path, name in named:
+        assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8"), (path, name)
+
+
+def test_the_threat_table_has_whole_rows_and_names_no_check_that_there_is_not() -> None:
+    width = 0
+    for line in THREATS.splitlines():
+        cells = line.count("|")
+        assert not width or not cells or cells == width, line
+        width = cells
+    assert set(re.findall(r"\bV\d\b", THREATS)) == set(CHECKS)
