@@ -268,3 +268,38 @@ def test_a_voided_record_is_signed_off_with_its_void(trial: Simulator, ada: Subj
     assert of(trial, signed)["standing"] == CHANGED
     sign(trial, ada, [results[0]])
     assert again(trial) == []
+
+
+def test_the_signers_name_can_be_redacted_and_the_signature_stands(
+    trial: Simulator, ada: Subject, results: list[Told]
+) -> None:
+    name = trial.staff().pi.name
+    signed = sign(trial, ada, results)
+    trial.redact({signed: ["printed_name"]})
+    shown = of(trial, signed)
+    assert (shown["printed_name"], shown["redacted"], shown["standing"]) == (None, ["printed_name"], "stands")
+    assert shown["signed_at"] is not None
+    (own,) = entry(trial, ada, signed)["signatures"]
+    assert (own["printed_name"], own["redacted"]) == (None, ["printed_name"])
+    lines = trail(trial, signed)
+    assert {line["printed_name"] for line in lines} == {None}
+    assert name not in str(lines)
+    assert [line["field"] for line in lines if line["redacted"]] == ["printed_name"]
+
+
+def test_a_redacted_field_changes_what_was_signed_and_is_signed_again(
+    trial: Simulator, ada: Subject, results: list[Told]
+) -> None:
+    signed = sign(trial, ada, results)
+    order = trial.order_redaction({results[0]: ["term"]})
+    shown = of(trial, signed)
+    assert (shown["standing"], [one["what"] for one in shown["change_waits"]]) == ("stands", ["redacted"])
+    trial.countersign(order, trial.cast.data_manager)
+    shown = of(trial, signed)
+    assert (shown["standing"], shown["changes"][0]["what"], shown["changes"][0]["fields"]) == (
+        CHANGED,
+        "redacted",
+        ["term"],
+    )
+    sign(trial, ada, results)
+    assert again(trial) == []
