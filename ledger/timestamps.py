@@ -147,6 +147,7 @@ class Timestamping:
         """Begin asking, where there is an authority to be asked."""
         if self.urls:
             self.prepare()
+            self._stop.clear()
             self._thread = threading.Thread(target=self._run, name="timestamps", daemon=True)
             self._thread.start()
 

@@ -81,6 +81,7 @@ class FileStore:
     """The state file, locked while it is open. Implements `WitnessStore`."""
 
     def __init__(self, path: Path) -> None:
+        path = path.resolve()  # one lock, by whatever name the file is reached
         self._path = path
         self._turn = threading.Lock()
         self._logs: dict[str, Seen] = {}

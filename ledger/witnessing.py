@@ -188,7 +188,7 @@ class StudyWitnessing:
         standing.asked = None
         name, now = standing.witness.name, self._clock()
         try:
-            lines = asked.result()
+            lines = self._answer_of(asked)
         except WitnessFailed as failure:
             standing.failures += 1
             standing.not_before = now + min(2.0 ** min(standing.failures, 16), BACK_OFF_SECONDS)
@@ -197,18 +197,30 @@ class StudyWitnessing:
                 log.error("witness-alarm", study=self.study, witness=name, because=alarm.because, remedy=alarm.remedy)
             self._notes.failed(name, str(failure), alarm, now, standing.not_before)
             return
-        self._store(question, lines)
+        self._store(question, lines, renewed=standing.size == question.size)
         standing.size, standing.at, standing.failures, standing.not_before = question.size, now, 0, 0.0
         self._notes.answered(name)
 
-    def _store(self, checkpoint: CheckpointRow, lines: Sequence[Signature]) -> None:
+    @staticmethod
+    def _answer_of(asked: Future[tuple[Signature, ...]]) -> tuple[Signature, ...]:
+        """A witness's lines; whatever else went wrong than the database is this witness's failure, and no other's."""
+        try:
+            return asked.result()
+        except (WitnessFailed, StoreError):
+            raise
+        except Exception as error:
+            log.exception("witness-fault")
+            raise WitnessFailed(f"asking it failed: {type(error).__name__}") from None
+
+    def _store(self, checkpoint: CheckpointRow, lines: Sequence[Signature], *, renewed: bool) -> None:
+        """Store lines, the witness's own first; `renewed` when it had cosigned this checkpoint before."""
         received_at = datetime.now(UTC)
         with self._database.connection() as connection:
-            for signature in lines:
+            for place, signature in enumerate(lines):
                 witness = f"{signature.name}+{signature.key_id.hex()}"
                 line = signature.line().decode().removesuffix("\n")
                 values = (self.study, checkpoint.size, witness, line, received_at)
-                if not evidence.insert_cosignature(connection, *values):
+                if not evidence.insert_cosignature(connection, *values) and renewed and place == 0:
                     evidence.renew_cosignature(connection, *values)
 
     def _alarm(self, standing: _Standing, failure: WitnessFailed) -> Alarm | None:
@@ -298,6 +310,7 @@ class Witnessing:
         for path in self._files():
             load_policy(path, self._origin(path.stem), self._log_keys(path.stem))
         self._home.mkdir(mode=0o700, exist_ok=True)
+        self._stop.clear()
         self._supervisor = threading.Thread(target=self._supervise, name="witnessing", daemon=True)
         self._supervisor.start()
 

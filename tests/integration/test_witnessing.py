@@ -189,6 +189,17 @@ def _newest_time(lines: dict[str, str]) -> int:
     return max(time_of(parse_signature_line(line).signature) for name, line in lines.items() if "example/w" in name)
 
 
+def test_a_site_that_signs_with_two_keys_is_two_witnesses_at_one_address(desk: Desk, tmp_path: Path) -> None:
+    site = SiteWitness(tmp_path / "irb", "irb.example/w", post_quantum=True)
+    with at_hand(site, desk.keys):
+        both = [f"witness irb{key.kind} {key} {site.url}" for key in site.keys]
+        desk.policy(*both, "group q all irb4 irb6", quorum="q")
+        for number in ("1", "2"):
+            size = desk.record(number)
+            desk.asking.round()
+            assert desk.witnessed() == size and desk.ledger.witnessing.notes(STUDY) == {}
+
+
 def test_only_one_process_of_a_host_asks(desk: Desk, sites: list[SiteWitness]) -> None:
     two_of_three(desk, sites)
     desk.record("1")

@@ -51,7 +51,11 @@ def test_key_and_state_are_the_owners_alone_and_the_key_is_encrypted(files: tupl
 def test_two_processes_on_one_state_are_refused(files: tuple[Path, Path]) -> None:
     with FileStore(files[1]), pytest.raises(StateUnusable, match="another process"):
         FileStore(files[1])
-    with FileStore(files[1]):
+    other_name = files[1].with_name("link")
+    other_name.symlink_to(files[1])
+    with FileStore(files[1]), pytest.raises(StateUnusable, match="another process"):
+        FileStore(other_name)
+    with FileStore(other_name):
         pass
 
 
