@@ -20,8 +20,6 @@ from ledger.application import EntryNotFound, Ledger, StudyNotFound
 from ledger.authority import LEDGER_ACTOR
 from ledger.domain.aggregate import study_aggregate_id
 from ledger.domain.participation import number
-from ledger.merkle.note import VerifierKey
-from ledger.merkle.policy import Policy
 from ledger.signing.errors import Malformed
 from ledger.signing.statement import read_stored
 from ledger.store import evidence, statements
@@ -37,7 +35,6 @@ from projections.engine.errors import SubjectAmbiguous, SubjectNotFound
 from projections.engine.folding import FoldFailed, subjects_of
 from projections.engine.reading import cut_size, reading_values
 from projections.engine.sql import SQL
-from projections.engine.studies import StudyCache
 from projections.exports.log_part import (
     Report,
     Scope,
@@ -137,8 +134,8 @@ def wait_for_followers(ledger: Ledger, study: str, size: int) -> None:
 def settle(ledger: Ledger, conn: Conn, wanted: Wanted, received_until: datetime) -> Facts:
     """The facts of the bundle that is asked for; signatures received after a moment are left out.
 
-    Raises StudyNotFound, CheckpointNotThere, CutBeyond, ReadingMalformed, SubjectNotFound, SubjectAmbiguous and
-    EntriesNotWhole.
+    Raises StudyNotFound, CheckpointNotThere, CutBeyond, ReadingMalformed, SubjectNotFound, SubjectAmbiguous,
+    EntriesNotWhole, and SettingsError where the study's configured policy cannot be used.
     """
     study = wanted.study
     checkpoint = _checkpoint(conn, study, wanted.checkpoint)
@@ -148,7 +145,7 @@ def settle(ledger: Ledger, conn: Conn, wanted: Wanted, received_until: datetime)
     subject = None if wanted.subject is None else _subject(conn, study, own, wanted.subject, size)
     earlier = earlier_export(conn, study, size, as_of, None if subject is None else str(subject))
     until = earlier.received_until if earlier else received_until
-    policy = earlier.policy if earlier and earlier.policy else policy_text(ledger, conn, study, size)
+    policy = earlier.policy if earlier and earlier.policy else ledger.witnessing.policy_in_words(study)
     # Only this checkpoint's note, with the signatures of that moment.
     (note,) = evidence.full_notes(conn, study, size, until, after=size - 1)
     return Facts(
@@ -202,12 +199,6 @@ def _simulated(conn: Conn, study: str) -> bool:
         return bool(read_stored(rows[0].jwt, rows[0].disclosures).body["clock"] == "simulated")
     except (IndexError, KeyError, Malformed):
         raise EntriesNotWhole(f"the entry 0 of {study}, its genesis, is missing or cannot be read") from None
-
-
-def policy_text(ledger: Ledger, conn: Conn, study: str, size: int) -> str:
-    """The policy of a bundle: the log's keys in force at the size, and no quorum where none is configured."""
-    keys: Sequence[str] = StudyCache().study_at(conn, study, size).authority.log_keys_at(size)
-    return str(Policy.without_witnesses(VerifierKey.parse(key) for key in keys))
 
 
 # -- the members -----------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import typer
 from api.cli.demo.cast import STUDY
 from api.cli.demo.command import Progress
 from api.cli.demo.course import run_course
+from api.cli.demo.evidence import EvidenceBroken, show_evidence
 from api.cli.demo.play import CourseBroken
 from api.cli.demo.summary import read_summary, tell
 from api.cli.output import EXIT_REFUSED, EXIT_UNDECIDED, give, talk
@@ -29,8 +30,14 @@ def play(served: Served, home: Path, progress: Progress, begun: float, json_: bo
     client = StudyClient(served.url, STUDY)
     try:
         course = run_course(client, registrar, progress)
-        progress("Reading the views", course.events)
-        summary = read_summary(client, course.events)
+        progress("Exporting and verifying the evidence", course.events)
+        progress.end()  # its thread too: the verifier's workers are then forked
+        shown = show_evidence(served.url, STUDY, client.log_keys()["log_keys"], home)
+        summary = read_summary(client)  # with the export, which is on record
+    except EvidenceBroken as broken:
+        progress.end()
+        talk(f"The evidence is not what it should be: {broken}")
+        raise typer.Exit(EXIT_REFUSED) from None
     except CourseBroken as broken:
         progress.end()
         talk(f"The course could not be played as written: {broken}")
@@ -43,7 +50,9 @@ def play(served: Served, home: Path, progress: Progress, begun: float, json_: bo
         client.close()
     progress.end()
     took = time.monotonic() - begun
-    give(summary.as_dict(), json_, tell(summary, course, served.url if serve else None, took))
+    told = tell(summary, course, shown.lines(), served.url if serve else None, took)
+    give({**summary.as_dict(), "evidence": shown.as_dict()}, json_, told)
     if serve:
+        talk(f"The bundle: {shown.bundle}; `trial-ledger verify` reads it while this demo runs.")
         talk(f"Serving on {served.url} until Ctrl-C.")
         wait_until_ended(served.process)

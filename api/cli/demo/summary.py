@@ -134,8 +134,8 @@ def _corrections(client: StudyClient, at: Mapping[str, Any]) -> int:
             return len(found)
 
 
-def tell(summary: Summary, course: Course, url: str | None, seconds: float) -> str:
-    """The summary for people."""
+def tell(summary: Summary, course: Course, evidence: Sequence[str], url: str | None, seconds: float) -> str:
+    """The summary for people; `evidence` are the sentences about the bundle and its tampered copy."""
     out = Console(file=StringIO(), width=WIDTH, highlight=False, color_system=None)
     checkpoint = summary.checkpoint
     out.print("NCT04014166, the published course as a simulation: all persons and values are SYNTHETIC", style="bold")
@@ -156,6 +156,9 @@ def tell(summary: Summary, course: Course, url: str | None, seconds: float) -> s
     out.print(f"\nFindings ({len(summary.findings)}): recorded all the same, and shown with their rule")
     for (rule, title), count in Counter((f["rule"], f["title"]) for f in summary.findings).items():
         out.print(_hanging(rule, f"{count} x {title}"), markup=False)
+    out.print("")
+    for sentence in evidence:
+        out.print(fill(sentence, WIDTH, subsequent_indent="  "), markup=False)
     if url is not None:
         out.print("\nWhere to look")
         out.print(f"  {url}/")

@@ -26,7 +26,7 @@ def test_without_responses_nobody_responds_and_the_rest_is_the_same(unresponsive
 def test_the_text_says_what_the_object_says(unresponsive: Variant) -> None:
     course, client = unresponsive.course, unresponsive.client
     summary = read_summary(client, course.events)
-    printed, text = summary.as_dict(), tell(summary, course, "http://127.0.0.1:1", 1.0)
+    printed, text = summary.as_dict(), tell(summary, course, (), "http://127.0.0.1:1", 1.0)
     lines = text.splitlines()
     for name, cohort in printed["cohorts"].items():
         row = next(line for line in lines if line.split()[:1] == [name])
