@@ -93,6 +93,14 @@ class SignerLocked(Refusal):
     source = "21 CFR 11.300(d)"
 
 
+def _second_of_a_decision(ctx: Context, record: Record) -> bool:
+    """Whether it is the second signature of a decision, which is one as much as the first."""
+    if record.event != "Countersigned":
+        return False
+    first = ctx.records.get(record.claims["countersigns"]["jti"])
+    return first is not None and first.kind == "decision"
+
+
 def is_held(ctx: Context, record: Record) -> None:
     """SIGNATURE-4, SIGNATURE-6, CEREMONY-1 to CEREMONY-5, asked of every statement that is not from paper."""
     authority = ctx.study.authority
@@ -101,7 +109,7 @@ def is_held(ctx: Context, record: Record) -> None:
     if signs and record.event != "AccountabilityAccepted" and record.iss not in authority.accepted_accountability:
         raise NotAccountable(f"{record.iss!r} has not accepted to be accountable")
     if named is None:
-        if record.meaning is not None and authority.ceremony == "required":
+        if authority.ceremony == "required" and (record.meaning is not None or _second_of_a_decision(ctx, record)):
             raise CeremonyMissing("`ceremony` is missing")
         return
     held = ctx.ceremony(named)

@@ -11,7 +11,7 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from ledger.accounts import sealing
 from ledger.accounts.attempts import MAX_FAILURES
 from ledger.accounts.refusals import SessionEnded, SignInRefused, TooManyAtOnce
 from ledger.accounts.sealing import bound_to, normalised, seal
-from ledger.accounts.service import Accounts
+from ledger.accounts.service import MAX_WAITING, Accounts
 from ledger.ceremonies import mark_of
 from ledger.domain.ceremony import CeremonyUnknown
 from ledger.domain.refusals import Refusal
@@ -39,6 +39,7 @@ from tests.scenario.fixtures import *  # noqa: F403
 from tests.scenario.fixtures import ledger_of
 from tests.scenario.signers import CHEAP, Signer, accounts_of, with_account
 from tests.scenario.simulator import Simulator, refused
+from tests.scenario.waiting import wait_until
 
 REVIEW = {"scope": {}, "first": 0, "last": 1, "rule_version": "1", "findings": "nothing strange"}
 CHOSEN = "what the attacker has chosen"
@@ -398,6 +399,26 @@ def test_a_ceremony_signed_four_times_at_once_is_one_signature(trial: Simulator,
     assert len({one.index for one in answers}) == 1
     assert all(isinstance(one, Answer | TooManyAtOnce) for one in outcomes), outcomes
     assert signatures(trial) == before + 1
+
+
+def test_a_flood_of_sign_ins_is_turned_away_and_stops_no_append(trial: Simulator, monitor: Signer) -> None:
+    book, study = monitor.accounts, trial.plan.study
+
+    def guess() -> None:
+        with suppress(Refusal):
+            book.sign_in(study, "nobody", CHOSEN)
+
+    threads = [threading.Thread(target=guess) for _ in range(MAX_WAITING)]
+    with book._turn, book._turn:  # both turns are taken by somebody slow
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: book._waiting == MAX_WAITING, "everybody waits")
+        with pytest.raises(TooManyAtOnce):
+            monitor.sign_in()
+        trial.screen(trial.subject("001"))
+    for thread in threads:
+        thread.join()
+    assert monitor.sign_in()
 
 
 def test_twenty_guesses_at_once_are_five_at_most(

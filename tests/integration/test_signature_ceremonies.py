@@ -176,6 +176,22 @@ def test_where_ceremonies_are_required_a_key_of_ones_own_signs_nothing_and_recor
     trial.screen(trial.subject("001"))
 
 
+def test_the_second_signature_of_a_decision_takes_a_ceremony_as_the_first_does(
+    trial: Simulator, accounts: Accounts
+) -> None:
+    trial.record(trial.cast.registrar, "CeremonyRequired", "study")
+    manager = with_account(trial, accounts, trial.cast.data_manager)
+    pi = with_account(trial, accounts, trial.staff().pi)
+    manager.sign_in()
+    pi.sign_in()
+    first = manager.signs("StudyLocked", "study", {"reason": "the trial is over"}, meaning="approval")
+    target = {"jti": first.jti, "digest": statement_at(trial, first.index).digest}
+    with refused("SIGNATURE-4"):
+        trial.record(trial.staff().pi, "Countersigned", "study", claims={"countersigns": target})
+    acts = {"countersigns": target}
+    assert pi.signs("Countersigned", "study", {}, meaning="approval", acts=acts).receipt is not None
+
+
 def test_many_records_are_signed_in_one_ceremony(trial: Simulator, accounts: Accounts) -> None:
     pi = with_account(trial, accounts, trial.staff().pi)
     pi.sign_in()

@@ -3,7 +3,8 @@
  1. the indexes are gapless, and every statement has its own event id
  2. every statement re-parses strictly, was made for this log, and its disclosures are the ones it signed
  3. its signature is by the key that was in force for its actor just below its index, in a role then held:
-    authority is folded anew from index 0
+    authority is folded anew from index 0; where ceremonies are required every electronic signature names one, and
+    none is named twice
  4. every leaf hash is that of the statement and its time; times never run backwards
  5. every checkpoint is signed by the log's key over the root recomputed at its size; the newest covers all
  6. each checkpoint extends the one before, by a consistency proof as the ledger serves it
@@ -128,8 +129,12 @@ def check_order(log: Log) -> None:
 
 def check_signatures(log: Log) -> None:
     """2, 3: folded from index 0, nothing taken from the database but the statements."""
-    authority = Authority()
+    authority, ceremonies = Authority(), set[str]()
     for row, statement in zip(log.rows, log.read, strict=True):
+        signs = statement.meaning is not None and not authority.is_system(statement.iss)
+        assert not signs or authority.ceremony != "required" or statement.ceremony, f"index {row.idx}: no ceremony"
+        assert statement.ceremony is None or statement.ceremony not in ceremonies, f"index {row.idx}: a ceremony again"
+        ceremonies |= {statement.ceremony} if statement.ceremony else set()
         if row.idx == 0:
             assert statement.event == "StudyOpened", "the log does not begin with genesis"
             keys = {holder["kid"]: holder["jwk"] for holder in statement.body["registrars"]}
