@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from ledger.domain.aggregate import study_aggregate_id
 from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.genesis import GenesisTerms, GenesisUnsound, NoGenesis, NotOpened, decide_genesis
 from ledger.domain.manifestation import FIELDS as MANIFESTATION
+from ledger.domain.record import Record
 from ledger.domain.refusals import Refusal
 from ledger.home import Home
 from ledger.log_rotation import keys_below, rotations
@@ -33,13 +34,14 @@ from ledger.merkle.note import VerifierKey
 from ledger.merkle.policy import Policy
 from ledger.receipts import Receipts
 from ledger.redaction.carrying_out import Redactions, Step, newly_in_effect
+from ledger.redaction.preparing import NothingToRedact, Prepared, prepare
 from ledger.redaction.refused import Gone, without_copies
 from ledger.settings import Settings, SettingsError
 from ledger.signer import LogSigner
 from ledger.signer_state import FileState, SignerAlarm
 from ledger.signing.encoding import unb64url
 from ledger.signing.errors import BadSignature, Malformed
-from ledger.signing.statement import Statement, parse, read_stored
+from ledger.signing.statement import Statement, disclosures_by_digest, parse, read_stored
 from ledger.store import evidence, redactions, statements
 from ledger.store.database import PROJECTOR, Conn, Database
 from ledger.store.embedded import DatabaseUrls, EmbeddedPostgres
@@ -551,6 +553,26 @@ class Ledger:
             for start in range(0, len(jtis), MAX_PAGE):
                 found |= statements.known_jtis(connection, study, jtis[start : start + MAX_PAGE]).keys()
         return found
+
+    def prepare_redaction(self, study: str, wanted: Mapping[str, Sequence[str]]) -> Prepared:
+        """The order that destroys these fields (event id -> names of fields; no names: all that are disclosed) of
+        records of one subject, or of the study, with the copies that are certain. Raises NothingToRedact."""
+        with self.database.connection() as connection:
+            rows = {jti: statements.find_event(connection, study, jti) for jti in wanted}
+
+            def disclosed(record: Record) -> Mapping[str, str]:
+                row = statements.find_event(connection, study, record.jti)
+                return {} if row is None else disclosures_by_digest(row.disclosures)
+
+            missing = [jti for jti, row in rows.items() if row is None]
+            if missing:
+                raise NothingToRedact(f"{study} has no event {missing[0]}")
+            about = {row.originator_id for row in rows.values() if row is not None}
+            if len(about) != 1:
+                raise NothingToRedact("an order is about the records of one subject, or of the study itself")
+            held: Any = self.application(study).repository.get(about.pop())
+            named = {jti: names or list(held.records.by_jti[jti].content) for jti, names in wanted.items()}
+            return prepare(held.records, named, disclosed)
 
     # -- reading --------------------------------------------------------------------------------------------
 

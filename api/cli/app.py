@@ -21,7 +21,8 @@ from api.cli.imports import imports
 from api.cli.init import init
 from api.cli.output import EXIT_UNDECIDED, EXIT_USAGE, talk
 from api.cli.projections import projections
-from api.cli.serve import serve
+from api.cli.redact import redact
+from api.cli.serve import quiet_logs, serve
 from api.cli.timestamps import timestamps
 from api.cli.verify import verify
 from api.cli.witness import witness
@@ -44,6 +45,7 @@ app.command()(demo)
 app.command()(serve)
 app.command()(init)
 app.command()(doctor)
+app.command()(redact)
 app.command()(witness)
 app.command()(verify)
 app.add_typer(accounts, name="accounts")
@@ -56,6 +58,7 @@ app.add_typer(projections, name="projections")
 
 def main() -> None:
     """Run the command line; errors that a user can mend are one sentence each, without a trace."""
+    quiet_logs()  # on standard error: data alone goes to standard output
     try:
         code = app(standalone_mode=False)
     except UsageError as wrong:

@@ -27,7 +27,7 @@ def doctor(json_: Json = False) -> None:
         problems += [str(problem) for problem in found]
     if not problems:
         problems += _within(settings)
-    notes = _unprotected(settings)
+    notes = [*_unprotected(settings), *_restored(settings)]
     said = [*problems, *notes] or ["Everything is in place."]
     give({"problems": problems, "notes": notes}, json_, "\n".join(said))
     if problems:
@@ -81,3 +81,23 @@ def _of_witnesses(ledger: Ledger, study: str) -> list[str]:
             problems.append(f"{study}: the witness {one['name']} gives no cosignature: {one['error']}; {behind}")
     stamps = ledger.timestamping.problems(study)
     return problems + [f"{study}: {url} gives no time stamp: {because}" for url, because in stamps.items()]
+
+
+def _restored(settings: Settings) -> list[str]:
+    """What was done to databases that held again what is redacted: they were restored."""
+    from ledger.home import Home
+    from ledger.redaction.register import Register
+
+    notes = []
+    for path in sorted(Home(settings.home).redactions("x").parent.glob("*.ndjson")):
+        try:
+            applied = Register(path).read().applied
+        except HomeError:
+            continue  # opening the ledger says so, as a problem
+        for one in applied:
+            notes.append(
+                f"{path.stem}: at {one.at} the database held {one.destroyed} redacted disclosures, {one.unknown} of "
+                "which it did not know to be redacted (it was restored, or a process was killed); they were destroyed "
+                "before anything was served. Record a restore with RestorePerformed."
+            )
+    return notes

@@ -27,6 +27,7 @@ from api.v1.described import describe
 from api.v1.exports import export_router
 from api.v1.home import home_page
 from api.v1.reading import answered, first_alarm, log_router
+from api.v1.redaction import redaction_router
 from api.v1.signing import SigningWorkers, signing_router
 from api.v1.tiles import tile_router
 from api.v1.views import view_router
@@ -128,6 +129,7 @@ def create_app(ledger: Ledger) -> ASGIApp:
     app.include_router(witness_router(ledger))
     app.include_router(view_router(ledger))
     app.include_router(signing_router(Accounts(ledger, idle=ledger.settings.session_idle), signing))
+    app.include_router(redaction_router(ledger))
     app.include_router(export_router(ledger))
     app.include_router(tile_router(ledger))
     _operations(app, ledger)

@@ -16,6 +16,7 @@ _VIEWS = (
     ("audit-trail?format=csv", "Audit trail as CSV"),
     ("findings", "Findings"),
     ("refusals", "Refused statements"),
+    ("redactions", "Redactions"),
     ("protocol", "Protocol"),
     ("events", "Entries of the log"),
     ("catalogue", "Catalogue of events"),
