@@ -110,6 +110,7 @@ READS = (
     "/exports/evidence",
     "/credentials",
     "/sessions",
+    "/witnesses",
 )
 SERVED_UNKNOWN = ("/log-keys", "/catalogue")
 """What is said of a study before it is there: genesis needs it."""
