@@ -12,7 +12,7 @@ import pytest
 
 from ledger.application import StudyNotFound
 from ledger.domain.refusals import Refusal
-from ledger.merkle.cosignature import verifier_of
+from ledger.merkle.cosignature import Ed25519Cosigner, verifier_of
 from ledger.merkle.note import VerifierKey, parse_note, verify_note
 from ledger.merkle.policy import Policy
 from ledger.signing.encoding import b64url
@@ -161,6 +161,24 @@ def test_what_others_say_about_a_checkpoint_is_there_as_far_as_it_had_come(trial
     listed = json.loads(member(out / "first.zip", "timestamps.json"))
     assert [(one["size"], one["authority"]) for one in listed] == [(size, "tsa.example")] * 2
     assert [member(out / "first.zip", one["file"]) for one in listed] == [b"first", b"second"]
+
+
+def test_the_policy_is_the_one_configured_for_the_study_and_that_of_the_day_when_made_again(
+    trial: Simulator, out: Path
+) -> None:
+    ledger = ledger_of(trial)
+    keys = "".join(f"log {key}\n" for key in ledger.every_log_key(trial.plan.study))
+    witness = Ed25519Cosigner("witness.example/site", bytes(32)).key
+    file = ledger.witnessing.policy_file(trial.plan.study)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"{keys}witness site {witness}\nquorum site\n")
+    first = exported(trial, out / "first.zip")
+    assert member(out / "first.zip", "policy.txt").decode().endswith(f"witness site {witness}\nquorum site\n")
+    file.unlink()
+    exported(trial, out / "again.zip", checkpoint=first.facts.checkpoint.size)
+    assert (out / "again.zip").read_bytes() == (out / "first.zip").read_bytes()
+    exported(trial, out / "now.zip")
+    assert member(out / "now.zip", "policy.txt").decode().endswith("quorum none\n")
 
 
 def test_every_export_is_on_record_with_the_digest_of_its_bytes(trial: Simulator, out: Path) -> None:
