@@ -79,6 +79,8 @@ def run(options: Options, views: Views | None = None) -> int:
         report = _undecided(options, str(wrong))
     except Refused as wrong:
         report = VerificationReport(facts={"bundle": str(options.bundle)}, refused=str(wrong))
+    except Exception as fault:  # the last fence: a fault of ours must never look like a result
+        report = _undecided(options, f"the verifier itself failed, which is a fault to be reported ({fault!r})")
     finally:
         progress.end()
     return _give(options, report)

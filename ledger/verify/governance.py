@@ -100,7 +100,7 @@ def check_genesis(claims: Mapping[str, Any], kid: str, origin: str) -> PublicKey
 
 
 def _holders(body: Mapping[str, Any]) -> dict[str, PublicKey]:
-    holders = [*body["registrars"], {"actor": LEDGER_ACTOR, **body["ledger"]}]
+    holders = [*body["registrars"], {**body["ledger"], "actor": LEDGER_ACTOR}]
     keys: dict[str, PublicKey] = {}
     for holder in holders:
         try:

@@ -137,10 +137,10 @@ def read_directory(file: BinaryIO) -> tuple[list[Member], bool]:
         if member.path in seen:
             raise Refused(f"the name {member.path!r} occurs twice")
         seen.add(member.path)
-        data = _check_local(file, member, expected)
+        data, as_local = _check_local(file, member, expected)
         expected = data + member.size
         members.append(Member(member.path, data, member.size, member.crc))
-        plain = plain and as_written and data - member.offset == _LOCAL.size + len(member.path)
+        plain = plain and as_written and as_local
     if at != len(listing) or expected != start:
         raise Refused("there are bytes between the members, or behind them, that no member accounts for")
     return members, plain
@@ -197,7 +197,7 @@ def _read_entry(listing: bytes, at: int) -> tuple[Member, bool, int]:
     if start == _MAX32:
         start = _far_offset(path, extra)
         extra = b""
-    exact = (made, time, date, inner, mode, extra) == (_MADE_BY, 0, _DATE, 0, _MODE, b"")
+    exact = (made, flags, time, date, inner, mode, extra) == (_MADE_BY, 0, 0, _DATE, 0, _MODE, b"")
     return Member(path, start, size, crc), exact and version in (_VERSION, _VERSION64), at + names + extras
 
 
@@ -218,20 +218,22 @@ def _far_offset(path: str, extra: bytes) -> int:
     return int.from_bytes(extra[4:], "little")
 
 
-def _check_local(file: BinaryIO, member: Member, expected: int) -> int:
-    """Where the member's data begin; its local header follows the member before and says what the directory says."""
+def _check_local(file: BinaryIO, member: Member, expected: int) -> tuple[int, bool]:
+    """Where the member's data begin, and whether its local header is as `write` makes it. The header follows the
+    member before and says what the directory says."""
     if member.offset != expected:
         raise Refused(f"{member.path} does not follow the member before it")
     head = _at(file, member.offset, _LOCAL.size)
     if len(head) < _LOCAL.size:
         raise Unreadable(f"the file ends before {member.path}")
-    mark, _, flags, method, _, _, crc, size, real, names, extras = _LOCAL.unpack(head)
+    mark, version, flags, method, time, date, crc, size, real, names, extras = _LOCAL.unpack(head)
     _check_method(member.path, flags, method)
     name = _at(file, member.offset + _LOCAL.size, names)
     said = (mark, crc, size, real, name)
     if said != (_LOCAL_MARK, member.crc, member.size, member.size, member.path.encode("ascii")):
         raise Refused(f"the header of {member.path} says something else than the directory")
-    return member.offset + _LOCAL.size + int(names) + int(extras)
+    exact = (version, flags, time, date, extras) == (_VERSION, 0, 0, _DATE, 0)
+    return member.offset + _LOCAL.size + int(names) + int(extras), exact
 
 
 def _at(file: BinaryIO, offset: int, size: int) -> bytes:

@@ -287,3 +287,14 @@ def test_the_verifier_works_where_drivers_and_servers_cannot_be_imported(bundle:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_fault_of_the_verifier_itself_is_undecided_and_never_a_result(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*arguments: object, **options: object) -> VerificationReport:
+        raise RuntimeError("synthetic")
+
+    monkeypatch.setattr(command, "verify", broken)
+    assert status(bundle) == 2
+    assert "the verifier itself failed" in capsys.readouterr().out

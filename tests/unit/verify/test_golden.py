@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
 from ledger.merkle.policy import Policy
-from ledger.verify.bundle import open_bundle
+from ledger.verify.bundle import Refused, Unreadable, open_bundle
 from ledger.verify.procedure import verify
 from ledger.verify.report import VerificationReport
 
@@ -39,3 +40,20 @@ def test_the_first_golden_bundle_says_what_it_always_said() -> None:
         "7 entries are disputed",
     ):
         assert words in text
+
+
+def test_a_golden_bundle_with_any_bit_turned_does_not_pass_unnoticed(tmp_path: Path) -> None:
+    """Only dates and attributes in the container may be others, and then the bundle is known as packed anew."""
+    folder, chance = GOLDEN / "evidence-1", random.Random(7)
+    data = (folder / "evidence.zip").read_bytes()
+    policy = Policy.parse((folder / "policy.txt").read_bytes())
+    path = tmp_path / "evidence.zip"
+    for number in range(60):
+        at = chance.randrange(len(data)) if number % 3 else len(data) - 1 - chance.randrange(1_500)
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :])
+        try:
+            with open_bundle(path) as bundle:
+                report = verify(bundle, policy, now=NOW, workers=1)
+                assert report.exit_status() == 1 or (report and not bundle.plain), (at, report.text())
+        except (Refused, Unreadable):
+            continue

@@ -178,7 +178,12 @@ def test_history_rewritten_behind_published_checkpoints_is_caught(lie: Lie, tmp_
     assert report.first_bad_index is not None and report.first_bad_index <= 10
 
 
+def _header(study: MemoryStudy) -> None:
+    study.entries[9].jwt = "=" + study.entries[9].jwt[1:]
+
+
 WITH_KEY = [
+    Lie("a header that is no base64url", _header, {"V5"}, 9, "BASE64URL-1"),
     Lie("a statement's signature is altered", _altered, {"V5"}, 9, "signature"),
     Lie("a statement's claim is altered", _altered_payload, {"V5"}, 9, "signature"),
     Lie("a recording is dated back", _time_back, {"V5", "V6"}, 9, "before that of the entry before it"),
