@@ -163,6 +163,23 @@ def test_a_receipt_is_issued_again_under_every_later_checkpoint(
     problem(server.http.get(server.path(f"/receipts/{told.jti}"), params={"as_of": unsigned}), 404, "READ-10")
 
 
+def test_an_exported_checkpoint_carries_both_keys_of_the_log_in_every_receipt_from_then_on(
+    server: Server, trial: Simulator, published: list[Checked], log_key: str
+) -> None:
+    post_quantum = server.http.get(server.path("/log-keys")).json()["log_keys"][1]
+    told = trial.acknowledged[0]
+    for checked in some(published):
+        server.ledger.cosign_for_export(server.study, checked.size)
+        answer = server.http.get(server.path(f"/receipts/{told.jti}"), params={"as_of": checked.size})
+        stood, index, _ = offline.open_receipt(answer.content, log_key, post_quantum)
+        assert (stood.size, stood.root, index) == (checked.size, checked.root, told.index)
+        line = answer.text.rindex("\N{EM DASH} ")
+        changed = answer.text[: line + 1_000] + "AA" + answer.text[line + 1_002 :]
+        assert changed != answer.text
+        with pytest.raises(Wrong):
+            offline.open_receipt(changed, log_key, post_quantum)
+
+
 def test_a_witness_line_that_came_later_is_in_checkpoint_and_receipt(
     server: Server, trial: Simulator, published: list[Checked], log_key: str, turned_clock: TurnedClock
 ) -> None:
