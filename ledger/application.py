@@ -27,6 +27,7 @@ from ledger.domain.genesis import GenesisTerms, GenesisUnsound, NoGenesis, NotOp
 from ledger.domain.manifestation import FIELDS as MANIFESTATION
 from ledger.domain.record import Record
 from ledger.domain.refusals import Refusal
+from ledger.external_signer import ExternalKeys, ExternalSigner
 from ledger.home import Home
 from ledger.log_rotation import keys_below, rotations
 from ledger.merkle.log_keys import DerivedKeys, LogKeys, LogKeySource, rotation_note
@@ -37,8 +38,9 @@ from ledger.redaction.carrying_out import Redactions, Step, newly_in_effect
 from ledger.redaction.preparing import NothingToRedact, Prepared, prepare
 from ledger.redaction.refused import Gone, without_copies
 from ledger.settings import Settings, SettingsError
+from ledger.shared_state import SharedState, adopt_file
 from ledger.signer import LogSigner
-from ledger.signer_state import FileState, SignerAlarm
+from ledger.signer_state import FileState, SignerAlarm, StateStore
 from ledger.signing.encoding import unb64url
 from ledger.signing.errors import BadSignature, Malformed
 from ledger.signing.statement import Statement, disclosures_by_digest, parse, read_stored
@@ -46,9 +48,11 @@ from ledger.store import evidence, redactions, statements
 from ledger.store.database import PROJECTOR, Conn, Database
 from ledger.store.embedded import DatabaseUrls, EmbeddedPostgres
 from ledger.store.errors import StoreError
+from ledger.store.hosts import guarding, state_on_this_host
 from ledger.store.migrations import migrate
 from ledger.store.recorder import LedgerFactory, LedgerRecorder, LedgerStoredEvent
 from ledger.store.rows import CheckpointRow, EventRow
+from ledger.store.signer_states import SignerStates
 from ledger.timestamps import Timestamping
 from ledger.witness_standing import newest_witnessed
 from ledger.witnessing import Witnessing
@@ -158,6 +162,8 @@ class Ledger:
             self.studies,
             self.home.path / "witness",
         )
+        self._states = None if settings.signer_url is None else SignerStates(settings.signer_url)
+        self._external = None if settings.signer_command is None else ExternalSigner(settings.signer_command)
         self.database: Database
         self._writing: Database
         self._signing: Database
@@ -174,11 +180,39 @@ class Ledger:
         self.database = Database(self.urls.app).open()
         # Readers may hold every connection of theirs as long as they like: writers and signers have their own.
         self._writing = Database(self.urls.app, name="trial-ledger-writer")
-        self._signing = Database(self.urls.app, name="trial-ledger-signer", waits_for_disk=False)
+        try:
+            begins = guarding(self._signer_name())
+            self._signing = Database(
+                self.urls.app, name="trial-ledger-signer", waits_for_disk=False, begins=begins
+            ).open()  # refuses where another signer is at work
+        except StoreError:
+            self.close()
+            raise
         self.redactions = Redactions(self.home, self.database, self.projector_database, self._clock)
         self.redactions.protect()  # before anything is read: the database may have been restored
         self._asking = Database(self.urls.app, name="trial-ledger-witnessing")
         return self
+
+    def _signer_name(self) -> str:
+        """What names the state that is signed with here: the folder on this host, or the store that hosts share."""
+        if self._states is None:
+            return state_on_this_host(self.home.path / "signer")
+        with self.database.connection() as connection:
+            self._states.refuse_cluster_of(connection)
+        return self._states.identity()
+
+    def share_signer_state(self) -> list[str]:
+        """Make the store that several hosts share, and move there what this host's signer kept in files; returns the
+        studies that were moved. Nothing without TRIAL_LEDGER_SIGNER_URL."""
+        if self._states is None:
+            return []
+        self._states.make()
+        moved = []
+        for path in sorted((self.home.path / "signer").glob("*.state")):
+            origin = self.origin(path.stem)
+            if adopt_file(FileState(path, origin), self._states, origin):
+                moved.append(path.stem)
+        return moved
 
     def _urls(self) -> DatabaseUrls:
         if self.embedded is not None:
@@ -201,6 +235,10 @@ class Ledger:
             self._writing.close()
             self._signing.close()
             self._asking.close()
+        if self._states is not None:
+            self._states.close()
+        if self._external is not None:
+            self._external.close()
         if self.embedded is not None:
             self.embedded.stop()
 
@@ -251,6 +289,8 @@ class Ledger:
 
     def log_key_source(self, study: str) -> LogKeySource:
         """The keys of a study's log, all generations."""
+        if self._external is not None:
+            return ExternalKeys(self._external, self.origin(study))
         return DerivedKeys(self.home.master_seed(), self.origin(study))
 
     def log_signers(self, study: str) -> LogKeys:
@@ -350,7 +390,9 @@ class Ledger:
 
     def _signer(self, study: str) -> LogSigner:
         origin = self.origin(study)
-        store = FileState(self.home.signer_state(study), origin)
+        store: StateStore = FileState(self.home.signer_state(study), origin)
+        if self._states is not None:
+            store = SharedState(self._states, origin)
         return LogSigner(store, study, origin, self.log_key_source(study), self._clock)
 
     def cosign_for_export(self, study: str, size: int) -> CheckpointRow:

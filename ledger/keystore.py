@@ -50,23 +50,34 @@ class HomeError(Exception):
     """The installation's home cannot be used."""
 
 
-def read_passphrase(file: Path, home: Path) -> bytes:
-    """The passphrase in a file: one line, readable by its owner only, outside the home. Raises HomeError."""
+def read_secret_file(file: Path) -> bytes:
+    """The one line of a file that only its owner can read. Raises HomeError."""
     named = f"the passphrase file {file}"
-    if file.absolute().resolve().is_relative_to(home.resolve()):
-        raise HomeError(f"{named} lies in the home that it protects: keep it elsewhere, such as in a secret's mount")
     try:
         if os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & 0o077:
             raise HomeError(f"{named} can be read by others: run `chmod 600 {file}`")
         data = file.read_bytes()[:LONGEST_FILE]
     except OSError as error:
-        raise HomeError(f"{named} cannot be read ({error.strerror}): mend TRIAL_LEDGER_PASSPHRASE_FILE") from None
+        raise HomeError(f"{named} cannot be read ({error.strerror}): name another") from None
     line = data.rstrip(b"\r\n")
     if b"\n" in line or b"\0" in line:
         raise HomeError(f"{named} has more than one line")
-    if len(line.decode("utf-8", "replace")) < SHORTEST_PASSPHRASE:
-        raise HomeError(f"the passphrase in {file} has fewer than {SHORTEST_PASSPHRASE} characters")
     return line
+
+
+def check_passphrase(passphrase: bytes) -> bytes:
+    """The passphrase, if it is long enough. Raises HomeError."""
+    if len(passphrase.decode("utf-8", "replace")) < SHORTEST_PASSPHRASE:
+        raise HomeError(f"the passphrase has fewer than {SHORTEST_PASSPHRASE} characters: choose a longer one")
+    return passphrase
+
+
+def read_passphrase(file: Path, home: Path) -> bytes:
+    """The passphrase in a file: one line, readable by its owner only, outside the home. Raises HomeError."""
+    if file.absolute().resolve().is_relative_to(home.resolve()):
+        because = f"the passphrase file {file} lies in the home that it protects"
+        raise HomeError(f"{because}: keep it elsewhere, such as in a secret's mount")
+    return check_passphrase(read_secret_file(file))
 
 
 class KeyStore:
@@ -90,7 +101,7 @@ class KeyStore:
             parts = _parts(sealed, SEAL_FORMAT)
             nonce, text = b64decode(parts["nonce"], validate=True), b64decode(parts["sealed"], validate=True)
             return AESGCM(self._data_key()).decrypt(nonce, text, f"{SEAL_FORMAT} {name}".encode())
-        except (ValueError, KeyError, TypeError, InvalidTag):
+        except (ValueError, KeyError, TypeError, RecursionError, InvalidTag):
             raise HomeError(f"{path} is damaged; restore the file from the home's backup") from None
 
     def once(self, name: str, make: Callable[[], bytes]) -> bytes:
@@ -109,8 +120,7 @@ class KeyStore:
     def change_passphrase(self, new: bytes) -> None:
         """Wrap the data key under another passphrase; a generated one is forgotten. Killed anywhere, one of the two
         opens it."""
-        if len(new.decode("utf-8", "replace")) < SHORTEST_PASSPHRASE:
-            raise HomeError(f"a passphrase has at least {SHORTEST_PASSPHRASE} characters")
+        check_passphrase(new)
         lock = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -157,7 +167,7 @@ class KeyStore:
             if not 0 < n * r * p <= HIGHEST_COST or len(salt) != _SALT_BYTES:
                 raise ValueError("no parameters of ours")
             key = _derive(passphrase, salt, (n, r, p))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise HomeError(f"{path} is damaged; restore the file from the home's backup") from None
         try:
             return AESGCM(key).decrypt(nonce, text, _bound(n, r, p, salt))

@@ -8,6 +8,10 @@ TRIAL_LEDGER_ORIGIN         host part of every log's origin; fixed when the home
 TRIAL_LEDGER_GENESIS_KEYS   thumbprints of registrar keys that may open a study, separated by spaces or commas
 TRIAL_LEDGER_PASSPHRASE_FILE  file outside the home, mode 0600: the passphrase that the home's keys are encrypted
                             under (default: one generated in the home, which protects nothing)
+TRIAL_LEDGER_SIGNER_URL     a PostgreSQL cluster other than the ledger's, where the signers of several hosts share their
+                            state (default: files in the home, for one host)
+TRIAL_LEDGER_SIGNER_COMMAND  command that signs for the logs, with keys that a KMS or a PKCS#11 module keeps to itself
+                            (`external_signer`; default: keys derived from the home's own seed)
 TRIAL_LEDGER_POLICY         folder of the studies' trust policies, `<STUDY>.policy` (default: `policies` in the home)
 TRIAL_LEDGER_TIMESTAMP_URLS addresses of time stamping authorities (RFC 3161), separated by spaces or commas
 TRIAL_LEDGER_TIMESTAMP_ROOTS  PEM file with the roots that those authorities' certificates must lead to
@@ -34,6 +38,8 @@ VARIABLES = (
     "TRIAL_LEDGER_ORIGIN",
     "TRIAL_LEDGER_GENESIS_KEYS",
     "TRIAL_LEDGER_PASSPHRASE_FILE",
+    "TRIAL_LEDGER_SIGNER_URL",
+    "TRIAL_LEDGER_SIGNER_COMMAND",
     "TRIAL_LEDGER_SESSION_IDLE_MINUTES",
     "TRIAL_LEDGER_POLICY",
     "TRIAL_LEDGER_TIMESTAMP_URLS",
@@ -63,6 +69,8 @@ class Settings:
     policy_folder: Path | None = None
     timestamp_urls: tuple[str, ...] = ()
     timestamp_roots: Path | None = None
+    signer_url: str | None = None
+    signer_command: str | None = None
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -98,6 +106,8 @@ class Settings:
             _folder(given.get("TRIAL_LEDGER_POLICY")),
             _addresses(given.get("TRIAL_LEDGER_TIMESTAMP_URLS", "")),
             _file(given.get("TRIAL_LEDGER_TIMESTAMP_ROOTS")),
+            given.get("TRIAL_LEDGER_SIGNER_URL"),
+            given.get("TRIAL_LEDGER_SIGNER_COMMAND"),
         )
 
 

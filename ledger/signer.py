@@ -85,7 +85,8 @@ class LogSigner:
             if not state.checkpoint and newest is not None:
                 raise SignerAlarm(
                     f"{self._origin} has checkpoints, but the signer's state is empty",
-                    "Restore the state file from its backup; a signer without its state could fork the log.",
+                    "Restore the state file from its backup; where TRIAL_LEDGER_SIGNER_URL is new, `trial-ledger init` "
+                    "moves it there. A signer without its state could fork the log.",
                     stops=False,
                 )
             if head.size < state.size:

@@ -50,6 +50,7 @@ from ledger.domain.record import Record
 from ledger.domain.redaction import taken_effect
 from ledger.domain.refusals import Refusal
 from ledger.domain.study import protocol_file
+from ledger.external_signer import ExternalSignerFailed
 from ledger.merkle.tree import HASH_BYTES, Frontier, entry_leaf_hash
 from ledger.protocol import BrokenProtocol
 from ledger.receipts import Receipts, base64url
@@ -61,6 +62,7 @@ from ledger.signing.statement import Statement, disclosures_by_digest, read_stor
 from ledger.store import evidence, redactions, statements
 from ledger.store.database import Conn, Database
 from ledger.store.errors import DatabaseFull, DatabaseUnavailable, StoreError, translated
+from ledger.store.hosts import OtherSignerAtWork
 from ledger.store.recorder import EventClasses, LedgerMapper, LedgerStoredEvent
 from ledger.store.rows import AppendStart, EventRow, Head, RedactionRow
 
@@ -783,7 +785,7 @@ class StudyWriter:
             try:
                 with self._signing.connection() as connection:
                     self._signer.cosign(connection)
-            except StoreError as error:  # an export insists; this is only for the others
+            except (StoreError, SignerAlarm) as error:  # an export insists; this is only for the others
                 log.warning("cosigning-failed", study=self.study, because=str(error))
         return self._signer.cosigning_due
 
@@ -811,6 +813,8 @@ class StudyWriter:
                 self._answer([(s, self._with_receipt(connection, tree, s, a)) for s, a in waiting])
                 return True
         except StoreError as error:
+            if isinstance(error, OtherSignerAtWork | ExternalSignerFailed):  # what waiting alone does not mend
+                self._raise_alarm(SignerAlarm(error.cause, error.advice, stops=False))
             log.warning("signer-waits", study=self.study, because=str(error))
             self._answer(waiting)
             return False

@@ -19,6 +19,7 @@ from api.cli.doctor import doctor
 from api.cli.export import export
 from api.cli.imports import imports
 from api.cli.init import init
+from api.cli.keys import keys
 from api.cli.output import EXIT_UNDECIDED, EXIT_USAGE, talk
 from api.cli.projections import projections
 from api.cli.redact import redact
@@ -53,6 +54,7 @@ app.add_typer(imports, name="import")
 app.add_typer(checkpoints, name="checkpoints")
 app.add_typer(timestamps, name="timestamps")
 app.add_typer(export, name="export")
+app.add_typer(keys, name="keys")
 app.add_typer(projections, name="projections")
 
 

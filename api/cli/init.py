@@ -6,7 +6,7 @@ import re
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from api.cli.output import EXIT_REFUSED, EXIT_UNDECIDED, Json, give, talk
 from ledger.domain.refusals import Refusal
 from ledger.settings import Settings
 from ledger.signing.errors import Malformed
+
+if TYPE_CHECKING:
+    from ledger.application import Ledger
 
 
 class Ceremony(StrEnum):
@@ -60,6 +63,18 @@ def _set_up(settings: Settings) -> None:
         raise typer.Exit(EXIT_UNDECIDED)
 
 
+def _refuse_unprotected(ledger: Ledger, synthetic: bool) -> None:
+    """Real data in an installation that lasts, under keys whose passphrase lies beside them, are a mistake."""
+    if synthetic or ledger.home.secrets.protects:
+        return
+    because = "The keys of this home are encrypted under a passphrase that was generated beside them, which protects "
+    because += "nothing. Run `trial-ledger keys change-passphrase`, set TRIAL_LEDGER_PASSPHRASE_FILE"
+    if ledger.embedded is None:
+        talk(f"A study with real data was not opened. {because} and run this again; or state --synthetic.")
+        raise typer.Exit(EXIT_REFUSED)
+    talk(f"{because} before real data are recorded.")
+
+
 def init(
     study: Annotated[
         str | None, typer.Option(callback=study_id, help="Open this study, with the registrar key of this home.")
@@ -89,6 +104,9 @@ def init(
     given = None if genesis_file is None else _text_of(genesis_file)
     settings = Settings.read()
     _set_up(settings)
+    moved = Ledger(settings).share_signer_state()
+    if moved:
+        talk(f"The signer's state of {', '.join(moved)} is now in the shared store.")
     with Ledger(settings) as ledger:
         key = ledger.home.key("registrar")
         ledger.allow_genesis(key.kid)
@@ -97,6 +115,7 @@ def init(
             if study is not None and ledger.has_study(study):
                 made |= {"study": study, "origin": ledger.origin(study), "repeat": True}
             elif study is not None:
+                _refuse_unprotected(ledger, synthetic)
                 text = genesis(
                     ledger, study, registrar=registrar, title=title, synthetic=synthetic, clock="real", ceremony=asked
                 )

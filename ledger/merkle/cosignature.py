@@ -57,7 +57,7 @@ class Ed25519Cosigner:
     def cosign(self, checkpoint: Checkpoint, time_seconds: int) -> Signature:
         """The signature line for a checkpoint at a time in POSIX seconds."""
         signature = self._key.sign(_ed25519_message(checkpoint.body(), time_seconds))
-        return Signature(self.key.name, self.key.key_id, _stamp(time_seconds) + signature)
+        return Signature(self.key.name, self.key.key_id, stamped(time_seconds) + signature)
 
 
 class Mldsa44Cosigner:
@@ -71,8 +71,8 @@ class Mldsa44Cosigner:
 
     def cosign(self, checkpoint: Checkpoint, time_seconds: int) -> Signature:
         """The signature line for a checkpoint at a time in POSIX seconds."""
-        signature = self._key.sign(_mldsa44_message(self.key.name, checkpoint, time_seconds))
-        return Signature(self.key.name, self.key.key_id, _stamp(time_seconds) + signature)
+        signature = self._key.sign(mldsa44_message(self.key.name, checkpoint, time_seconds))
+        return Signature(self.key.name, self.key.key_id, stamped(time_seconds) + signature)
 
 
 class Ed25519CosignatureVerifier:
@@ -108,7 +108,7 @@ class Mldsa44CosignatureVerifier:
         if len(signature) != _TIME_BYTES + MLDSA44_SIGNATURE_BYTES or time_of(signature) > TIME_LIMIT:
             return False
         try:
-            message = _mldsa44_message(self.name, Checkpoint.parse(text), time_of(signature))
+            message = mldsa44_message(self.name, Checkpoint.parse(text), time_of(signature))
             self._key.verify(signature[_TIME_BYTES:], message)
         except (NotProven, InvalidSignature):
             return False
@@ -144,7 +144,7 @@ def _ed25519_message(body: bytes, time_seconds: int) -> bytes:
     return b"cosignature/v1\ntime %d\n" % time_seconds + body
 
 
-def _mldsa44_message(name: str, checkpoint: Checkpoint, time_seconds: int) -> bytes:
+def mldsa44_message(name: str, checkpoint: Checkpoint, time_seconds: int) -> bytes:
     """The `cosigned_message` structure of a whole tree: from leaf 0 to the checkpoint's size."""
     return b"".join(
         (
@@ -163,7 +163,8 @@ def _with_length(text: bytes) -> bytes:
     return bytes([len(text)]) + text
 
 
-def _stamp(time_seconds: int) -> bytes:
+def stamped(time_seconds: int) -> bytes:
+    """The time as it stands before a cosignature; ValueError when it is none."""
     if not 0 <= time_seconds <= TIME_LIMIT:
         raise ValueError(f"{time_seconds} is no time in POSIX seconds")
     return time_seconds.to_bytes(_TIME_BYTES, "big")

@@ -8,7 +8,7 @@ as the store's own (`ledger.store.errors`). Nothing here retries: who asked know
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
@@ -75,6 +75,7 @@ class Database:
         lock_timeout_s: float = LOCK_TIMEOUT_S,
         idle_in_transaction_timeout_s: float = IDLE_IN_TRANSACTION_TIMEOUT_S,
         waits_for_disk: bool = True,
+        begins: Callable[[Conn], None] | None = None,
     ) -> None:
         limits: dict[str, str | int] = {
             "role": role,
@@ -92,6 +93,8 @@ class Database:
             connect_timeout=CONNECT_TIMEOUT_S,
             **KEEPALIVES,
         )
+        self._begins = begins
+        """What a new session does first; one that refuses is not used."""
         self._at_least = max(1, min_connections)
         self._pool = Pool(self._connect, max_connections, connection_wait_s)
 
@@ -141,7 +144,14 @@ class Database:
             yield connection
 
     def _connect(self) -> Conn:
-        return psycopg.connect(self.url, autocommit=True)
+        connection = psycopg.connect(self.url, autocommit=True)
+        if self._begins is not None:
+            try:
+                self._begins(connection)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
 
 
 class Listener:

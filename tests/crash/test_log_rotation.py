@@ -153,6 +153,7 @@ def test_with_two_registrars_the_keys_change_at_the_countersignature(before_tria
     text = sim.cast.registrar.sign("StudyOpened", "study", fields)
     sim._told(text, sim.door.open_study(text))
 
+    sim.send_many([cast.accountable(sim.cast.registrar), cast.accountable(second)])
     old, stale = rotate(sim), rotate(sim)
     for number in range(3):
         sim.record(sim.cast.registrar, "ActorEnrolled", f"actor/person-{number}", actor_kind="person")

@@ -11,10 +11,8 @@ import errno
 import fcntl
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -315,21 +313,6 @@ def test_tiles_that_a_crash_kept_from_the_database_are_made_by_another_process(
         door = InProcess(second, STUDY)
         wait_until(lambda: door.cut().size == told[-1].index + 1, "a checkpoint by the second process")
         monkeypatch.undo()
-
-
-def test_a_copy_of_the_home_on_another_machine_would_be_a_second_signer_and_gives_the_same_bytes(
-    trial: Simulator, tmp_path: Path
-) -> None:
-    """Two signers with one key and one database cannot disagree: a checkpoint is a function of the entries."""
-    size = quiet(trial)
-    first = ledger_of(trial)
-    shutil.copytree(first.home.path, tmp_path / "copy")
-    with Ledger(replace(first.settings, home=tmp_path / "copy"), trial.clock) as second:
-        told = record(trial, "1")
-        door = InProcess(second, STUDY)
-        answer = door.append(told.text)
-        assert (answer.index, answer.repeat) == (size, True)
-        assert answer.receipt == told.answer.receipt
 
 
 def test_a_database_that_fell_back_under_a_running_server_is_noticed_before_anything_is_promised(

@@ -65,7 +65,9 @@ def test_the_remedies_lead_from_an_empty_database_to_an_open_study(own: Database
     with psycopg.connect(own.admin, autocommit=True) as admin:
         for grant in grants:
             admin.execute(grant.encode())
-    status, said = run(home, own, "init", "--study", "OWN-1", "--json", admin=True)
+    status, said = run(home, own, "init", "--study", "OWN-1", admin=True)
+    assert (status, "change-passphrase" in said) == (1, True), "real data under keys that nothing protects"
+    status, said = run(home, own, "init", "--study", "OWN-1", "--synthetic", "--json", admin=True)
     assert status == 0, said
     assert json.loads(said)["study"] == "OWN-1"
     assert run(home, own, "doctor", "--json") == (0, '{"problems": []}\n')

@@ -160,7 +160,7 @@ def test_a_passphrase_file_that_protects_nothing_is_refused(
 
 
 @pytest.mark.parametrize("name", ["registrar.sealed", "log-master.sealed", "wrapped.json"])
-@pytest.mark.parametrize("spoil", ["junk", "emptied", "a byte changed", "another's"])
+@pytest.mark.parametrize("spoil", ["junk", "nested", "emptied", "a byte changed", "another's"])
 def test_a_damaged_file_is_named_and_never_replaced(tmp_path: Path, file: Path, name: str, spoil: str) -> None:
     home = Home(tmp_path / "home", file)
     home.key("registrar")
@@ -180,7 +180,7 @@ def test_a_damaged_file_is_named_and_never_replaced(tmp_path: Path, file: Path, 
         parts[field] = ("B" if parts[field][0] == "A" else "A") + parts[field][1:]
         path.write_text(json.dumps(parts))
     else:
-        path.write_bytes(b"junk" if spoil == "junk" else b"")
+        path.write_bytes({"junk": b"junk", "nested": b"[" * 60_000}.get(spoil, b""))
     spoiled = path.read_bytes()
     with pytest.raises(HomeError, match="backup"):
         again = Home(tmp_path / "home", file)

@@ -562,3 +562,64 @@ WHERE c.study_id = %(study)s AND c.ceremony_id = %(ceremony)s
 -- Notes which statements of a batch name which ceremonies.
 INSERT INTO ledger.ceremony_uses (study_id, ceremony_id, idx)
 SELECT %(study)s, u.ceremony_id, u.idx FROM unnest(%(ceremonies)s::text[], %(idx)s::bigint[]) AS u (ceremony_id, idx)
+
+-- begin_host_check --
+-- Lets signers' sessions look for each other one at a time.
+SELECT pg_advisory_lock(7242019)
+
+-- hold_signer_lock --
+-- Says, while this session lasts, that it signs with this state.
+SELECT pg_advisory_lock_shared(7242020, %(state)s)
+
+-- other_signers --
+-- Returns the sessions that sign with another state.
+SELECT DISTINCT l.pid FROM pg_catalog.pg_locks AS l
+WHERE l.locktype = 'advisory' AND l.classid = 7242020 AND l.objsubid = 2 AND l.granted
+  AND l.objid <> %(state)s::bigint::oid
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+ORDER BY l.pid
+
+-- drop_signer_lock --
+-- Takes that back.
+SELECT pg_advisory_unlock_shared(7242020, %(state)s)
+
+-- end_host_check --
+-- Lets the next one look.
+SELECT pg_advisory_unlock(7242019)
+
+-- create_signer_store --
+-- Makes the schema of the signers' shared store, in another PostgreSQL than the ledger's.
+CREATE SCHEMA IF NOT EXISTS trial_ledger_signer;
+CREATE TABLE IF NOT EXISTS trial_ledger_signer.store (
+    only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    store_id uuid NOT NULL DEFAULT gen_random_uuid()
+);
+INSERT INTO trial_ledger_signer.store DEFAULT VALUES ON CONFLICT DO NOTHING;
+CREATE TABLE IF NOT EXISTS trial_ledger_signer.states (
+    origin     text COLLATE "C" PRIMARY KEY,
+    sequence   bigint NOT NULL CHECK (sequence >= 0),
+    state      text NOT NULL,
+    written_at timestamptz NOT NULL DEFAULT clock_timestamp()
+)
+
+-- signer_store_id --
+-- Returns what names the signers' shared store for ever.
+SELECT store_id FROM trial_ledger_signer.store
+
+-- cluster --
+-- Returns what a cluster shares with its copies and with no other.
+SELECT system_identifier FROM pg_catalog.pg_control_system()
+
+-- lock_signer_state --
+-- Locks the state of a log's signer until the end of the transaction.
+SELECT sequence, state FROM trial_ledger_signer.states WHERE origin = %(origin)s FOR UPDATE
+
+-- insert_signer_state --
+-- Makes room for the state of a log's signer unless another host is first.
+INSERT INTO trial_ledger_signer.states (origin, sequence, state) VALUES (%(origin)s, 0, '') ON CONFLICT DO NOTHING
+
+-- write_signer_state --
+-- Replaces the state that was read by the next one.
+UPDATE trial_ledger_signer.states
+SET sequence = %(sequence)s, state = %(state)s, written_at = clock_timestamp()
+WHERE origin = %(origin)s AND sequence = %(old)s AND %(sequence)s > sequence

@@ -103,12 +103,12 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def gone(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"  # dead, not yet buried
+    except (ProcessLookupError, FileNotFoundError):  # buried, perhaps while we looked
         return True
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"  # dead, not yet buried
 
 
 def socket_folder(urls: DatabaseUrls) -> Path:

@@ -214,6 +214,7 @@ def test_a_statement_without_name_sentence_or_text_is_refused(source: str) -> No
 
 def test_every_statement_is_accepted_by_the_database(ledger_database: DatabaseUrls) -> None:
     with psycopg.connect(ledger_database.admin, autocommit=True) as admin:
+        admin.execute(SQL["create_signer_store"])  # elsewhere in truth, and no migration's
         for name, text in SQL.items():
             if text.startswith(("SELECT", "INSERT", "UPDATE")):
                 parameters = dict.fromkeys(_parameters(text))
