@@ -197,6 +197,8 @@ def log_is_handed_over(ctx: Context) -> None:
     signing = {key for key in (*old, *new) if key.kind == ED25519}
     if not signing.intersection(new) or any(key.name != authority.origin for key in new):
         raise KeyUnusable(f"among the new keys there is no Ed25519 key, or one that is not named {authority.origin}")
+    if len({key.kind for key in new}) < len(new) or len({key.key_id for key in new}) < len(new):
+        raise KeyUnusable("a log has one key of each type, under an id of its own, and two of the new ones share it")
     if not _ever(ctx).isdisjoint(body["log_keys"]):
         raise KeyUnusable("one of the new keys has been the log's before")
     enrolled = authority.keys.values()

@@ -12,7 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ledger.authority import LEDGER_ACTOR
-from ledger.merkle.note import ED25519, Ed25519Verifier, VerifierKey, parse_note, verify_note
+from ledger.merkle.note import (
+    COSIGNATURE_MLDSA44,
+    ED25519,
+    Ed25519Verifier,
+    VerifierKey,
+    parse_note,
+    verify_note,
+)
 from ledger.merkle.tree import NotProven
 from ledger.signing.encoding import unb64url
 from ledger.signing.errors import BadSignature, Malformed
@@ -162,6 +169,12 @@ def _log_keys(texts: Sequence[str], origin: str) -> list[VerifierKey]:
         raise Unsound(f"a key of the log: {wrong}") from None
     if any(key.name != origin for key in keys):
         raise Unsound(f"a key of the log is not named {origin!r}")
+    kinds = [key.kind for key in keys]
+    # Whoever may name a second one names the true log's beside an own, and signs with the own.
+    if not set(kinds) <= {ED25519, COSIGNATURE_MLDSA44} or len(set(kinds)) < len(kinds):
+        raise Unsound("a log has one Ed25519 key and at most one ML-DSA-44 key, and these are others or more")
+    if len({key.key_id for key in keys}) < len(keys):
+        raise Unsound("two keys of the log have the same id, so that a signature by one could pass for the other's")
     return keys
 
 

@@ -21,6 +21,9 @@ from ledger.signing.keys import PublicKey
 from ledger.signing.wire import read_header
 from ledger.verify.bundle import Bundle, Unreadable, log_path
 
+ED25519_BYTES = 64
+"""Of a plain signature; one with a time has more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -137,8 +140,8 @@ def good_signatures(note: Note, log_keys: Sequence[str], witnesses: Sequence[str
     log = [_verifier(key) for key in log_keys]
     good = verify_note(note, [*(verifier for verifier, _ in log), *(_verifier(key)[0] for key in witnesses)])
     plain = {(verifier.name, verifier.key_id) for verifier, kind in log if kind == ED25519}
-    times = tuple((s.name, time_of(s.signature)) for s in good if len(s.signature) > 64)
-    return Good(good, any((s.name, s.key_id) in plain for s in good), times)
+    times = tuple((s.name, time_of(s.signature)) for s in good if len(s.signature) > ED25519_BYTES)
+    return Good(good, any((s.name, s.key_id) in plain and len(s.signature) == ED25519_BYTES for s in good), times)
 
 
 @lru_cache(256)

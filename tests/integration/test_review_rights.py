@@ -163,7 +163,9 @@ def test_the_logs_keys_change_only_by_a_note_that_old_and_new_ones_signed(trial:
     for note in ("trust me", *halves, other):
         with refused("KEY-6"):
             trial.record(registrar, "LogKeyRotated", "study", log_keys=keys, note=note)
-    for wrong in (["evil"], keys[1:], [str(key) for key in derive(b"x" * 32, "ledger.test/study/X-1").public()]):
+    two = [*keys, str(derive(b"x" * 32, trial.terms["origin"]).ed25519.key)]
+    elsewhere = [str(key) for key in derive(b"x" * 32, "ledger.test/study/X-1").public()]
+    for wrong in (["evil"], keys[1:], two, elsewhere):
         with refused("KEY-5"):
             trial.record(registrar, "LogKeyRotated", "study", log_keys=wrong, note=both)
     assert study_of(trial).authority.log_keys == [str(key) for key in old.public()]

@@ -11,12 +11,13 @@ import pytest
 
 from api.client.signing import Cut, target
 from ledger.merkle.cosignature import Ed25519Cosigner, Mldsa44Cosigner
-from ledger.merkle.log_keys import derive
-from ledger.merkle.note import make_note
+from ledger.merkle.log_keys import LogKeys, derive
+from ledger.merkle.note import VerifierKey, make_note
 from ledger.merkle.policy import Policy
 from ledger.signing.encoding import b64url
 from ledger.signing.statement import disclosure_digest, parse
 from ledger.verify.bundle import disclosures_line, disclosures_path, log_path, open_bundle
+from ledger.verify.governance import Unsound, _log_keys
 from ledger.verify.procedure import verify
 from ledger.verify.report import VerificationReport
 from tests.unit.verify.study import (
@@ -574,6 +575,39 @@ def test_a_log_rewritten_whole_under_other_keys_fails_against_a_policy(tmp_path:
     assert checked(forged, path)
     report = checked(forged, path, policy=MemoryStudy().policy())
     assert report.failed == ("V1",) and "another log under this name" in report.text()
+
+
+def named_beside(*more: VerifierKey, log: LogKeys) -> MemoryStudy:
+    """A log of the forger's own, from genesis on; its genesis names keys of others beside the one that signs."""
+    forged = MemoryStudy(log=log)
+    forged.open(log_keys=[*(str(key) for key in more), str(log.ed25519.key)])
+    return forged
+
+
+def test_naming_the_true_logs_key_beside_an_own_makes_no_forged_log_good(tmp_path: Path) -> None:
+    """Naming a key takes no signature by it: a genesis that could name two would lead any log back to the policy."""
+    honest, own = MemoryStudy(), derive(bytes([7]) * 32, MemoryStudy().origin)
+    forged = named_beside(honest.log.ed25519.key, log=own)
+    report = checked(forged, forged.write(tmp_path / "evidence.zip"), policy=honest.policy())
+    assert {"V1", "V4"} <= set(report.failed) and report.first_bad_index == 0, report.text()
+    assert report.exit_status() == 1 and "one Ed25519 key" in report.text()
+
+
+def test_a_witness_key_is_no_key_of_a_log(tmp_path: Path) -> None:
+    own = MemoryStudy().log
+    forged = named_beside(Ed25519Cosigner(own.ed25519.key.name, bytes(32)).key, log=own)
+    report = judged(forged, tmp_path)
+    assert "V4" in report.failed and report.first_bad_index == 0, report.text()
+
+
+def test_two_keys_of_a_log_under_one_id_are_no_keys_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four bytes can be found by trying: an ML-DSA-44 key under the id of the true log's Ed25519 key."""
+    log = MemoryStudy().log
+    texts = [str(key) for key in log.public()]
+    assert len(_log_keys(texts, log.ed25519.key.name)) == 2
+    monkeypatch.setattr("ledger.merkle.note.key_id", lambda name, kind, public: b"same")
+    with pytest.raises(Unsound, match="same id"):
+        _log_keys([str(key) for key in log.public()], log.ed25519.key.name)
 
 
 def rotated(signers: int = 2) -> MemoryStudy:
