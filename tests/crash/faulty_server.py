@@ -24,8 +24,10 @@ from api.cli.serve import serve
 from ledger.home import Home
 from ledger.signer import LogSigner
 from ledger.store import evidence, statements
+from ledger.store.accounts import ceremony_values
 from ledger.store.embedded import EmbeddedPostgres
 from ledger.store.redactions import insert_redactions
+from ledger.store.sql import SQL
 from ledger.writer import StudyWriter
 
 MOMENTS = (
@@ -94,12 +96,14 @@ def within_the_transaction(executioner: Executioner) -> None:
     """`written`: everything is inserted; `commit sent`: the server has the COMMIT, and nobody its answer."""
     finish = statements.finish_append
 
-    def passing(connection: Any, study: str, rows: Any, head: Any, redactions: Any = ()) -> None:
+    def passing(connection: Any, study: str, rows: Any, head: Any, redactions: Any = (), ceremonies: Any = ()) -> None:
         written, sent = executioner.due("written"), executioner.due("commit sent")
         if written is None and sent is None:
-            return finish(connection, study, rows, head, redactions)
+            return finish(connection, study, rows, head, redactions, ceremonies)
         statements.insert_events(connection, study, rows)
         insert_redactions(connection, study, redactions)
+        if ceremonies:
+            connection.execute(SQL["insert_ceremony_uses"], ceremony_values(study, ceremonies))
         statements.store_head(connection, study, head)
         if sent is not None:
             connection.pgconn.send_query(b"COMMIT")

@@ -66,7 +66,7 @@ def test_an_acknowledgement_of_the_commit_is_lost_and_the_old_transaction_is_sti
     """The connection breaks, and the server commits only later: the writer waits for it under the lock."""
     committed: list[threading.Thread] = []
 
-    def lost(connection: Any, study: str, rows: list[EventRow], head: Head, redactions: Any = ()) -> None:
+    def lost(connection: Any, study: str, rows: list[EventRow], head: Head, *more: Any) -> None:
         monkeypatch.undo()
         connection.rollback()
         other = psycopg.connect(ledger_of(trial).database.url, autocommit=True)
@@ -93,7 +93,7 @@ def test_an_acknowledgement_of_the_commit_is_lost_and_the_old_transaction_is_sti
 def test_the_old_transaction_is_rolled_back_after_the_connection_broke(
     trial: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lost(connection: Any, study: str, rows: list[EventRow], head: Head, redactions: Any = ()) -> None:
+    def lost(connection: Any, study: str, rows: list[EventRow], head: Head, *more: Any) -> None:
         monkeypatch.undo()
         statements.insert_events(connection, study, rows)
         connection.close()

@@ -111,6 +111,7 @@ READS = (
     "/credentials",
     "/sessions",
     "/witnesses",
+    "/redactions",
 )
 SERVED_UNKNOWN = ("/log-keys", "/catalogue")
 """What is said of a study before it is there: genesis needs it."""

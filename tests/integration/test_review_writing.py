@@ -86,9 +86,9 @@ def test_what_a_transaction_has_no_time_for_comes_first_in_the_next(
     committed: list[int] = []
     finish = statements.finish_append
 
-    def counting(connection: Any, study: str, rows: Any, head: Any, redactions: Any = ()) -> None:
+    def counting(connection: Any, study: str, rows: Any, head: Any, *more: Any) -> None:
         committed.append(len(rows))
-        finish(connection, study, rows, head, redactions)
+        finish(connection, study, rows, head, *more)
 
     monkeypatch.setattr(statements, "finish_append", counting)
     size = size_of(trial)

@@ -39,6 +39,8 @@ from tests.scenario.simulator import Simulator, Told
 
 STATEMENTS = 400
 CORRECTED = ("occurred_at", "site", "value", "started_at", "number", "population", "status", "product", "cohort")
+MANIFESTED = ("printed_name", "signed_at")
+"""What every signature states of itself, and nothing else may: the signer fills it in."""
 SCALARS: tuple[Any, ...] = (
     *("x", "0", "1", "12.5", "-3", "0.000000000001", "999999999999999999", "LOW", "HIGH", "MAIN", "NORTH", "EAST"),
     *("2026", "2026-03", "2026-03-01", "2026-03-02T09:00", "2026-03-02T09:00:00+01:00", "1899-12-31T23:59:59Z"),
@@ -156,7 +158,7 @@ class Chance:
         fields = {
             name: self.value(model, name)
             for name, info in model.model_fields.items()
-            if info.is_required() or self.random.random() < density
+            if info.is_required() or (name not in MANIFESTED and self.random.random() < density)
         }
         about, claims, site = self.about(model), {}, "NORTH"
         if model.target is not None:
