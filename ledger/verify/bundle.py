@@ -35,8 +35,10 @@ WITHHELD, TIMESTAMPS = "withheld.ndjson", "timestamps.json"
 
 JWS_TYPE = "trial-evidence-manifest+jws"
 
+OTHER_SUBJECT = "other subject"
+
 GROUNDS: Mapping[str, str] = {
-    "other subject": "the bundle is about one subject, and the field belongs to another",
+    OTHER_SUBJECT: "the bundle is about one subject, and the field belongs to another",
     "outside the request": "the field was not asked for",
     "outside the recipient's rights": "the recipient may not read the field",
     "identity": "the field would identify a person",

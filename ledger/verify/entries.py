@@ -64,6 +64,8 @@ class Part:
     missing: list[tuple[int, str]] = field(default_factory=list)
     disclosed: int = 0
     withheld: int = 0
+    others: dict[str, int] = field(default_factory=dict)
+    """Whom statements are about of which something is withheld as another subject's: `sub` to the first index."""
     late: list[tuple[int, str]] = field(default_factory=list)
     members: dict[str, tuple[str, bool]] = field(default_factory=dict)
 
@@ -71,8 +73,9 @@ class Part:
 NOBODY = WIDTH
 """In `Part.who`: an entry that could not be read."""
 
-Withheld = tuple[tuple[int, tuple[str, ...]], ...]
-"""(index, digests) of the lines of withheld.ndjson that fall to an entry bundle, in their order."""
+Withheld = tuple[tuple[int, tuple[str, ...], bool], ...]
+"""(index, digests, whether on the ground that it is another subject's) of the lines of withheld.ndjson that fall to
+an entry bundle, an entry once, in their order."""
 
 
 def examine(bundle: Bundle, n: int, count: int, simulated: bool, withheld: Withheld) -> Part:
@@ -92,7 +95,7 @@ def examine(bundle: Bundle, n: int, count: int, simulated: bool, withheld: Withh
         return part
     _hashes(part, entries, tile)
     present = _disclosures(bundle, part)
-    _Reader(part, simulated, present, dict(withheld)).read(entries)
+    _Reader(part, simulated, present, withheld).read(entries)
     return part
 
 
@@ -144,11 +147,10 @@ def _disclosures(bundle: Bundle, part: Part) -> dict[int, list[bytes]]:
 class _Reader:
     """Reads the entries of one bundle one by one into its part."""
 
-    def __init__(
-        self, part: Part, simulated: bool, present: dict[int, list[bytes]], withheld: dict[int, tuple[str, ...]]
-    ) -> None:
-        self._part, self._simulated = part, simulated
-        self._present, self._withheld = present, withheld
+    def __init__(self, part: Part, simulated: bool, present: dict[int, list[bytes]], withheld: Withheld) -> None:
+        self._part, self._simulated, self._present = part, simulated, present
+        self._withheld = {index: digests for index, digests, _ in withheld}
+        self._others = {index for index, _, other in withheld if other}
         self._places: dict[Who, int] = {}
         self._jtis: list[bytes] = []
         self._digests: list[bytes] = []
@@ -176,6 +178,8 @@ class _Reader:
             self._keep(None, bytes(16), digest, recorded)
             return
         claims = statement.claims
+        if index in self._others:
+            part.others.setdefault(claims["sub"], index)
         meaning, ceremony = claims.get("meaning"), claims.get("ceremony")
         who = (
             *(statement.kid, claims["aud"], claims["iss"], claims["role"], claims.get("site"), claims["event"]),

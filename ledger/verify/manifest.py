@@ -11,6 +11,7 @@ from ledger.merkle.tiles import WIDTH
 from ledger.signing.encoding import b64url, read_json, unb64url
 from ledger.signing.errors import Malformed
 from ledger.signing.keys import PublicKey
+from ledger.signing.wire import DISCLOSURES_LIMIT as DISCLOSURES
 from ledger.verify.bundle import (
     ALWAYS,
     FORMAT,
@@ -18,6 +19,7 @@ from ledger.verify.bundle import (
     JWS_TYPE,
     MANIFEST,
     MANIFEST_JWS,
+    OTHER_SUBJECT,
     WITHHELD,
     Bundle,
     canonical_json,
@@ -150,17 +152,24 @@ class WithheldList:
 
     def of(self, n: int) -> Withheld:
         """The lines of entry bundle n; asked for in ascending order."""
-        found: list[tuple[int, tuple[str, ...]]] = []
+        found: dict[int, tuple[list[str], set[str]]] = {}
         while self._next is not None and self._next[0] < (n + 1) * WIDTH:
             index, digests, ground = self._next
-            self.grounds[ground] = self.grounds.get(ground, 0) + len(digests)
+            together, grounds = found.setdefault(index, ([], set()))
+            if ground in grounds or len(together) + len(digests) > DISCLOSURES:
+                because = f"index {index} has two lines of one ground, or more digests than a statement can have"
+                self._stop(because)
+                break
             # One entry may withhold for two grounds, on two lines.
-            if found and found[-1][0] == index:
-                found[-1] = (index, (*found[-1][1], *digests))
-            else:
-                found.append((index, tuple(digests)))
+            together += digests
+            grounds.add(ground)
+            self.grounds[ground] = self.grounds.get(ground, 0) + len(digests)
             self._next = self._read(index)
-        return tuple(found)
+        return tuple((index, tuple(digests), OTHER_SUBJECT in grounds) for index, (digests, grounds) in found.items())
+
+    def _stop(self, because: str) -> None:
+        self._check.fail(f"withheld.ndjson: {because}")
+        self._lines, self._next = iter(()), None
 
     def _read(self, last: int) -> tuple[int, Sequence[str], str] | None:
         try:
@@ -171,10 +180,29 @@ class WithheldList:
             if not last <= index < self._size:
                 raise ValueError(f"index {index} is out of order or beyond the log")
         except ValueError as wrong:
-            self._check.fail(f"withheld.ndjson: {wrong}")
-            self._lines = iter(())
+            self._stop(str(wrong))
             return None
         return index, digests, ground
+
+    def check_others(self, others: Mapping[str, int], subject: str | None) -> None:
+        """Whoever withholds something as another subject's says the truth: the bundle is about one subject, and the
+        statement about another. `others`: `sub` of such statements to the first index."""
+        for about, index in others.items():
+            if subject is None:
+                because = "and the bundle is not about one subject"
+            elif not about.startswith("subject/") or about == f"subject/{subject}":
+                because = f"and it is about {about}"
+            else:
+                continue
+            self._check.fail(f"fields are withheld as another subject's, {because}: that is a pretext", index)
+
+    def warning(self, count: int) -> str:
+        """What is said before everything else: content is missing from this copy, and why, as its maker states."""
+        stated = "; ".join(f"{self.grounds[ground]} as `{ground}`" for ground in GROUNDS if ground in self.grounds)
+        return (
+            f"This copy WITHHOLDS {count} fields of content ({stated}). Their digests are signed for and they are "
+            "listed in withheld.ndjson, but you have not seen them: ask for them if you do not accept the ground."
+        )
 
     def in_words(self) -> Iterator[str]:
         """A sentence for each ground."""

@@ -106,6 +106,7 @@ class _Run:
     first_misfit: int | None = None
     withheld: WithheldList = field(init=False)
     complete: bool = True
+    others: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         checkpoint = self.newest.checkpoint
@@ -141,6 +142,8 @@ class _Run:
         self.rights.take(part)
         self.missing.take(part)
         self.digests |= part.members
+        for about, index in part.others.items():
+            self.others.setdefault(about, index)
         self.states += part.states
         if len(self.states) > _STATES_LIMIT:
             del self.states[_STATES_LIMIT:]
@@ -240,6 +243,9 @@ class _Run:
         self._times([*self.times, *stamped], now)
         if self.complete:
             self.missing.conclude(self.rights, self.bundle, self.withheld)
+            self.withheld.check_others(self.others, manifest.get("subject"))
+            if self.missing.withheld:
+                self.report.warnings.append(self.withheld.warning(self.missing.withheld))
         sound = not {"V2", "V5"} & set(self.report.failed) and self.complete
         attached.check_views(self.report["V8"], self.bundle, views, self.missing.withheld, sound)
 

@@ -16,7 +16,7 @@ from ledger.merkle.note import VerifierKey, make_note
 from ledger.merkle.policy import Policy
 from ledger.signing.encoding import b64url
 from ledger.signing.statement import disclosure_digest, parse
-from ledger.verify.bundle import disclosures_line, disclosures_path, log_path, open_bundle
+from ledger.verify.bundle import disclosures_line, disclosures_path, log_path, open_bundle, withheld_line
 from ledger.verify.governance import Unsound, _log_keys
 from ledger.verify.procedure import verify
 from ledger.verify.report import VerificationReport
@@ -489,7 +489,7 @@ def test_a_redacted_field_that_is_still_there_is_reported_and_no_failure(tmp_pat
 def test_a_withheld_field_that_is_listed_is_reported_and_no_failure(tmp_path: Path) -> None:
     study = course(MemoryStudy())
     digest = disclosure_digest(study.entries[9].disclosures.pop(1))
-    study.withheld.append((9, [digest], "other subject"))
+    study.withheld.append((9, [digest], "identity"))
     report = judged(study, tmp_path)
     assert report and "1 are withheld" in report.text() and "other subject" in report.text()
 
@@ -499,6 +499,41 @@ def test_a_field_listed_as_withheld_and_present_is_a_contradiction(tmp_path: Pat
     study.withheld.append((9, [disclosure_digest(study.entries[9].disclosures[1])], "other subject"))
     report = judged(study, tmp_path)
     assert report.failed == ("V7",) and report.first_bad_index == 9
+
+
+@pytest.mark.parametrize("subject", [None, SUBJECT.partition("/")[2]])
+def test_nothing_of_the_subject_asked_for_is_withheld_as_another_subjects(subject: str | None, tmp_path: Path) -> None:
+    """The operator hides a result in a bundle about this very subject, or about everybody, under a harmless ground."""
+    study = course(MemoryStudy())
+    hidden = [disclosure_digest(study.entries[FIRST_RESULT].disclosures.pop(1))]
+    study.withheld.append((FIRST_RESULT, hidden, "other subject"))
+    report = checked(study, study.write(tmp_path / "evidence.zip", subject=subject))
+    assert report.failed == ("V7",) and report.first_bad_index == FIRST_RESULT, report.text()
+    assert "pretext" in report.text()
+
+
+def test_what_is_about_another_subject_may_be_withheld(tmp_path: Path) -> None:
+    study = course(MemoryStudy())
+    withheld = [disclosure_digest(study.entries[FIRST_RESULT].disclosures.pop(1))]
+    study.withheld.append((FIRST_RESULT, withheld, "other subject"))
+    other = "00000000-0000-4000-8000-000000000002"
+    assert checked(study, study.write(tmp_path / "evidence.zip", subject=other))
+
+
+def test_that_content_is_withheld_is_said_before_everything_else(tmp_path: Path) -> None:
+    study = course(MemoryStudy())
+    withheld = [disclosure_digest(study.entries[FIRST_RESULT].disclosures.pop(1))]
+    study.withheld.append((FIRST_RESULT, withheld, "identity"))
+    report = judged(study, tmp_path)
+    assert report and "WITHHOLDS 1 fields" in report.text().partition("\nV1 ")[0], report.text()
+
+
+def test_a_list_of_what_is_withheld_that_repeats_itself_is_not_read_for_ever(tmp_path: Path) -> None:
+    study = course(MemoryStudy())
+    files = study.files()
+    files["withheld.ndjson"] = b"".join(withheld_line(8, [f"{n:043d}"], "identity") for n in range(200_000))
+    report = checked(study, study.write(tmp_path / "evidence.zip", files))
+    assert report.failed == ("V7",) and "two lines of one ground" in report.text()
 
 
 def test_the_list_of_what_is_withheld_cannot_be_lengthened_by_somebody_else(tmp_path: Path) -> None:
