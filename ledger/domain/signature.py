@@ -49,6 +49,9 @@ TOUCHING = frozenset(
 _CHANGES = {"EntryCorrected": "corrected", "DecisionReversed": "reversed", "FieldsRedacted": "redacted"}
 _ABOUT = {"AttributionDisputed": "attribution disputed", "SignatureWithdrawn": "signature withdrawn"}
 
+VOIDS_TOLD = 4
+"""How many steps of a void of a void (of a void ...) are told besides the last: more than people ever need."""
+
 Suspect = Callable[[str, int, str, str], bool]
 """Says of a statement, by key, index, event id and digest, whether it is disputed because its key is under suspicion:
 `Authority.disputed`."""
@@ -207,12 +210,40 @@ def changes_by(records: Records, act: Record, by_index: dict[int, Record]) -> It
 
 
 def _voided(records: Records, act: Record, seen: Change) -> Iterator[Change]:
-    """A void voids what it names, lifts what that had voided, and so on to the record in the end."""
-    what, target = "voided", records.target_of(act)
-    while target is not None:
-        yield replace(seen, jti=target.jti, what=what)
-        what = "restored" if what == "voided" else "voided"
-        target = records.target_of(target) if target.event == "EntryVoided" else None
+    """A void voids what it names, lifts what that had voided, and so on to the record in the end.
+
+    Of a long chain of voids those between are left out: each step would be told anew for each void above it.
+    """
+    words = ("voided", "restored")
+    target = act
+    for step in range(VOIDS_TOLD):
+        found = records.target_of(target) if target.event == "EntryVoided" else None
+        if found is None:
+            return
+        target = found
+        yield replace(seen, jti=target.jti, what=words[step % 2])
+    if target.event == "EntryVoided":
+        original, steps = _end_of_chain(records, target)
+        if original is not None:
+            yield replace(seen, jti=original.jti, what=words[(VOIDS_TOLD + steps - 1) % 2])
+
+
+def _end_of_chain(records: Records, void: Record) -> tuple[Record | None, int]:
+    """What a void is about in the end, and how many steps lead there; remembered, for the next void asks again."""
+    path: list[Record] = []
+    found: tuple[Record | None, int] = (void, 0)
+    step: Record | None = void
+    while step is not None and step.event == "EntryVoided":
+        known = records.memo.get(("end of chain", step.jti))
+        if known is not None:
+            found = known
+            break
+        path.append(step)
+        step = records.target_of(step)
+        found = (step, 0)
+    for one in reversed(path):
+        found = records.memo["end of chain", one.jti] = (found[0], found[1] + 1)
+    return found
 
 
 def _redacted(records: Records, act: Record, seen: Change) -> Iterator[Change]:

@@ -266,3 +266,13 @@ def test_what_was_not_there_to_be_seen_is_not_signed(book: Casebook) -> None:
     with pytest.raises(NotSeen):
         book.sign(later, later)
     book.sign(later)
+
+
+def test_a_long_chain_of_voids_says_of_its_end_what_each_of_them_did_to_it() -> None:
+    book = Casebook()
+    signed = book.sign(book.first)
+    last, expected = book.first, []
+    for number in range(12):
+        last = book.void(last)
+        expected.append("restored" if number % 2 else "voided")
+        assert [change.what for change in book.state(signed).changes] == expected
