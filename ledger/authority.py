@@ -70,7 +70,8 @@ class Denial:
 
 @dataclass(slots=True)
 class Key:
-    """An enrolled key; `since`, `revoked` and `suspect_since` are indexes."""
+    """An enrolled key; `since`, `revoked` and `suspect_since` are indexes. `custodial`: a server keeps it, sealed under
+    its owner's passphrase; such keys alone sign in ceremonies."""
 
     kid: str
     actor: str
@@ -78,6 +79,7 @@ class Key:
     since: int
     revoked: int | None = None
     suspect_since: int | None = None
+    custodial: bool = False
 
     def suspect_at(self, index: int) -> bool:
         """Whether what it signed at this index is under suspicion; its revocation itself never is."""
@@ -423,7 +425,8 @@ class Authority:
 
     def _key(self, claims: Mapping[str, Any], body: Mapping[str, Any], index: int) -> None:
         actor = claims["sub"].partition("/")[2]
-        self.keys.setdefault(body["kid"], Key(body["kid"], actor, dict(body["jwk"]), index))
+        custodial = body.get("custody") == "custodial"
+        self.keys.setdefault(body["kid"], Key(body["kid"], actor, dict(body["jwk"]), index, custodial=custodial))
 
     def _revoke(self, claims: Mapping[str, Any], body: Mapping[str, Any], index: int) -> None:
         key = self.keys.get(body["kid"])

@@ -6,7 +6,8 @@ of it is looked up by the writer and given to the rules as `Held`; the rules are
 
  SIGNATURE-4  where ceremonies are required, every electronic signature names one
  SIGNATURE-6  nobody signs electronically before having accepted to be accountable for it
- CEREMONY-1   the ceremony was held here, and authenticated the person by every component that it had to
+ CEREMONY-1   the ceremony was held here, and authenticated the person by every component that it had to; the key is
+              the custodial one that it opened
  CEREMONY-2   it was held for this person and for exactly this statement
  CEREMONY-3   it has not run out
  CEREMONY-4   no other statement names it
@@ -102,11 +103,11 @@ def _second_of_a_decision(ctx: Context, record: Record) -> bool:
 
 
 def is_held(ctx: Context, record: Record) -> None:
-    """SIGNATURE-4, SIGNATURE-6, CEREMONY-1 to CEREMONY-5, asked of every statement that is not from paper."""
+    """SIGNATURE-4, SIGNATURE-6, CEREMONY-1 to CEREMONY-5, asked of every statement, in whatever mode."""
     authority = ctx.study.authority
     named = record.claims.get("ceremony")
-    signs = record.meaning is not None and record.mode == "direct"
-    if signs and record.event != "AccountabilityAccepted" and record.iss not in authority.accepted_accountability:
+    signs = record.meaning is not None and record.event != "AccountabilityAccepted"
+    if signs and record.iss not in authority.accepted_accountability:
         raise NotAccountable(f"{record.iss!r} has not accepted to be accountable")
     if named is None:
         if authority.ceremony == "required" and (record.meaning is not None or _second_of_a_decision(ctx, record)):
@@ -121,6 +122,9 @@ def is_held(ctx: Context, record: Record) -> None:
         raise CeremonyForAnother(f"it was held for {held.actor!r} and the statement {held.digest}")
     if held.ran_out:
         raise CeremonyRanOut("it is older than a ceremony may be")
+    key = authority.key(record.kid)
+    if key is None or not key.custodial:
+        raise CeremonyUnknown(f"the key {record.kid} is one of the person's own: no passphrase given here opens it")
     lock = lock_of(ctx.study.records, record.iss)
     if lock is not None:
         raise SignerLocked(f"it was locked at index {lock.index}", (lock.index,))

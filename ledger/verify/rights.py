@@ -141,8 +141,20 @@ class Rights:
             return f"the actor {LEDGER_ACTOR!r} records what the system itself did, and nobody else does (ROLE-1)"
         if meaning is not None and meaning not in self.genesis.get("meanings", ()):
             return f"the meaning {meaning!r} is not one that genesis lists (SIGNATURE-3)"
-        if meaning is not None and not ceremony and self.authority.ceremony == "required":
+        return self._unheld(kid, iss, event, meaning, ceremony) if self.authority.ceremony == "required" else None
+
+    def _unheld(self, kid: str, iss: str, event: str, meaning: str | None, ceremony: bool) -> str | None:
+        """Where ceremonies are required: what was signed in none, or in one that no server can have held, or by
+        somebody who does not answer for it."""
+        key = self.authority.key(kid)
+        if ceremony and (key is None or not key.custodial):
+            return "it names a ceremony, in which no key of a person's own can have been opened (CEREMONY-1)"
+        if meaning is None:
+            return None
+        if not ceremony:
             return "an electronic signature without the ceremony that the study requires (SIGNATURE-4)"
+        if event != "AccountabilityAccepted" and iss not in self.authority.accepted_accountability:
+            return f"{iss!r} signed without having accepted to be accountable for it (SIGNATURE-6)"
         return None
 
     def _act(self, index: int, claims: dict[str, Any]) -> None:

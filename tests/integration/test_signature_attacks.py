@@ -362,6 +362,26 @@ def test_a_registrar_gets_no_second_key_for_somebody_and_signs_nothing_with_an_o
         trial.record(forged, "AuditTrailReviewed", "study", meaning="review", **REVIEW)
 
 
+def test_whoever_has_the_whole_home_holds_no_ceremony_for_a_key_of_an_own_making(
+    trial: Simulator, monitor: Signer, superuser: psycopg.Connection[Any]
+) -> None:
+    """The server's administrator: its registrar key enrols a key beside the victim's, its secret marks a ceremony."""
+    ledger, study, key = ledger_of(trial), trial.plan.study, SigningKey.generate()
+    trial.send(trial.cast.registrar.enrol_key(monitor.id, key, key.public_jwk))
+    ceremony = "A" * 43
+    forged = replace(trial.cast.monitor, key=key)
+    text = forged.sign("AuditTrailReviewed", "study", REVIEW, meaning="review", cut=trial.door.cut(), ceremony=ceremony)
+    iat = parse(text).iat
+    components = "user_id,passphrase"
+    [(session,)] = superuser.execute("SELECT token_hash FROM ledger.sessions").fetchall()
+    row = store.CeremonyRow(monitor.id, key.kid, session, components, iat, iat + 300, parse(text).digest, b"")
+    marked = replace(row, mark=mark_of(ledger.marks, study, ceremony, row))
+    with ledger.database.connection() as connection:
+        assert store.insert_ceremony(connection, study, ceremony, marked)
+    with nothing_signed(trial), refused("CEREMONY-1"):
+        trial.send(text)
+
+
 def test_a_system_has_no_account(trial: Simulator, accounts: Accounts) -> None:
     with nothing_signed(trial):
         for name in ("analyser", "ledger"):

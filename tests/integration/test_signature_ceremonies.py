@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from api.client.signing import Actor
 from ledger.accounts.attempts import MAX_FAILURES
 from ledger.accounts.refusals import (
     CodeWrong,
@@ -20,6 +21,7 @@ from ledger.accounts.service import Accounts
 from ledger.domain.account import CredentialInForce, IdentityNotVerified
 from ledger.domain.ceremony import CeremonyRanOut, CeremonyUnknown, NotAccountable
 from ledger.domain.refusals import Refusal
+from ledger.signing.keys import SigningKey
 from ledger.signing.statement import parse
 from tests.scenario.fixtures import *  # noqa: F403
 from tests.scenario.fixtures import ledger_of, study_of
@@ -214,6 +216,12 @@ def test_nobody_signs_before_accepting_accountability_and_a_ceremony_takes_the_a
     new.sign_in()
     with pytest.raises(NotAccountable):
         new.begin("AuditTrailReviewed", "study", REVIEW, meaning="review")
+    own = SigningKey.generate()
+    trial.send(registrar.enrol_key("monitor-2", own, own.public_jwk))
+    by = Actor("monitor-2", "monitor", own, registrar.origin, now=registrar.now, name="Invented second monitor")
+    for mode in ("direct", "transcribed"):
+        with refused("SIGNATURE-6"):
+            trial.record(by, "AuditTrailReviewed", "study", meaning="review", claims={"mode": mode}, **REVIEW)
     new.accepts()
     assert new.signs("AuditTrailReviewed", "study", REVIEW, meaning="review").receipt is not None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from ledger.merkle.log_keys import LogKeys, derive
 from ledger.merkle.note import VerifierKey, make_note
 from ledger.merkle.policy import Policy
 from ledger.signing.encoding import b64url
+from ledger.signing.proofs import make_proof
 from ledger.signing.statement import disclosure_digest, parse
 from ledger.verify.bundle import disclosures_line, disclosures_path, log_path, open_bundle, withheld_line
 from ledger.verify.governance import Unsound, _log_keys
@@ -838,6 +839,29 @@ def test_ceremonies_are_single_use_and_needed_where_they_are_required(tmp_path: 
     study.record(person.sign("RecordsSigned", SUBJECT, signed, cut=study.cut()))
     report = judged(study, tmp_path)
     assert report.failed == ("V5",) and "SIGNATURE-4" in report.text()
+
+
+def test_a_ceremony_is_signed_with_a_key_that_a_passphrase_opens_by_whoever_answers_for_it(tmp_path: Path) -> None:
+    """What whoever runs the server and holds its registrar key could put into the log."""
+    study = course(MemoryStudy())
+    own = study.actor("investigator-1", "principal-investigator", seeded(11), "S1")
+    study.record(study.registrar.sign("CeremonyRequired", "study"))
+    signed = {"records": [target(spoken(study, FIRST_RESULT))]}
+    study.record(own.sign("RecordsSigned", SUBJECT, signed, cut=study.cut(), ceremony="c" * 20))
+    report = judged(study, tmp_path)
+    assert report.failed == ("V5",) and "CEREMONY-1" in report.text()
+    held = seeded(77)
+    jti = "6f1f8a3c-5b0a-4a53-9a4e-0a8b2a1c7d11"
+    enrolment = parse(study.registrar.enrol_key("investigator-1", held, held.public_jwk)).claims["body"]
+    proof = make_proof(held, aud=study.registrar.origin, iss="investigator-1", jti=jti)
+    body = {**enrolment, "proof": proof, "custody": "custodial"}
+    study = course(MemoryStudy())
+    study.record(study.registrar.sign("CeremonyRequired", "study"))
+    study.record(study.registrar.sign("KeyEnrolled", "actor/investigator-1", body, jti=jti))
+    custodial = replace(own, key=held)
+    study.record(custodial.sign("RecordsSigned", SUBJECT, signed, cut=study.cut(), ceremony="c" * 20))
+    report = judged(study, tmp_path)
+    assert report.failed == ("V5",) and "SIGNATURE-6" in report.text()
 
 
 def test_a_log_that_begins_without_a_genesis_establishes_nobody(tmp_path: Path) -> None:
