@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from ledger.accounts import attempts, drafts, sealing
+from ledger.accounts import attempts, drafts, naming, sealing
 from ledger.accounts.codes import code_digest
 from ledger.accounts.refusals import (
     CodeWrong,
@@ -242,7 +242,7 @@ class Accounts:
             "ceremony": ceremony,
             "expires_at": datetime.fromtimestamp(expires_at, UTC).isoformat(),
             "components": list(session.components),
-            "words": drafts.in_words(draft, name),
+            "words": drafts.in_words(draft, name) + self._named(study, draft),
             "draft": draft,
             "digest": drafts.digest_of(draft),
             "added_when_signed": ["ceremony", "iat", "exp", "signed_at"],
@@ -328,6 +328,15 @@ class Accounts:
         refusal = self._ledger.try_draft(study, text)
         if refusal is not None:
             raise refusal
+
+    def _named(self, study: str, draft: Mapping[str, Any]) -> list[str]:
+        """The records that a draft names, a line each."""
+        jtis = naming.named(draft)
+        with self._ledger.database.connection() as connection:
+            rows = [row for jti in jtis if (row := statements.find_event(connection, study, jti)) is not None]
+        repository = self._ledger.application(study).repository
+        held: dict[uuid.UUID, Any] = {about: repository.get(about) for about in {row.originator_id for row in rows}}
+        return [naming.record_in_words(held[row.originator_id].records.by_jti[row.jti]) for row in rows]
 
     def _newest(self, connection: Conn, study: str) -> dict[str, Any]:
         newest = self._ledger.checkpoint(connection, study)

@@ -26,7 +26,7 @@ from ledger.signing.statement import parse
 from tests.scenario.fixtures import *  # noqa: F403
 from tests.scenario.fixtures import ledger_of, study_of
 from tests.scenario.signers import CHEAP, PASSPHRASE, Signer, accounts_of, enrol, offer, with_account
-from tests.scenario.simulator import Simulator, refused
+from tests.scenario.simulator import Simulator, Told, refused
 
 REVIEW = {"scope": {}, "first": 0, "last": 1, "rule_version": "1", "findings": "nothing strange"}
 
@@ -47,6 +47,11 @@ def monitor(trial: Simulator, accounts: Accounts) -> Signer:
 
 def statement_at(sim: Simulator, index: int) -> Any:
     return ledger_of(sim).entry(sim.plan.study, index).statement
+
+
+def told_at(sim: Simulator, event: str) -> Told:
+    """The newest statement of this event that was acknowledged."""
+    return [told for told in sim.acknowledged if told.event == event][-1]
 
 
 # -- signing ------------------------------------------------------------------------------------------------
@@ -202,6 +207,28 @@ def test_many_records_are_signed_in_one_ceremony(trial: Simulator, accounts: Acc
     records = [one.target for one in told]
     answer = pi.signs("RecordsSigned", ada.label, {"records": records}, meaning="approval")
     assert statement_at(trial, answer.index).body["records"] == records
+
+
+def test_who_signs_records_is_shown_each_of_them_as_it_reads_now(trial: Simulator, accounts: Accounts) -> None:
+    """A list of event ids tells nobody what is signed."""
+    pi = with_account(trial, accounts, trial.staff().pi)
+    pi.sign_in()
+    ada = trial.subject("001")
+    first, second = trial.screen(ada, comment="a left knee that hurts"), trial.consent(ada)
+    trial.correct(first, "comment", "a right knee that hurts")
+    words = pi.begin("RecordsSigned", ada.label, {"records": [second.target, first.target]}, meaning="approval")[
+        "words"
+    ]
+    shown = [line for line in words if line.startswith("Record ")]
+    assert [line.split(",")[0] for line in shown] == [f"Record {second.index}", f"Record {first.index}"]
+    assert "SubjectScreened by coordinator-NORTH (coordinator)" in shown[1]
+    assert "a right knee" in shown[1] and "left knee" not in shown[1] and "comment corrected at index" in shown[1]
+    acts = {"voids": first.target}
+    voiding = pi.begin("EntryVoided", ada.label, {"reason": "wrong subject"}, acts=acts)["words"]
+    assert "a right knee that hurts" in voiding[-1]
+    trial.redact({first: ["comment"], told_at(trial, "EntryCorrected"): ["value"]})
+    again = pi.begin("RecordsSigned", ada.label, {"records": [first.target]}, meaning="approval")["words"]
+    assert "knee" not in "".join(again) and "comment: redacted" in again[-1]
 
 
 def test_nobody_signs_before_accepting_accountability_and_a_ceremony_takes_the_acceptance(
