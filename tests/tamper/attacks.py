@@ -71,6 +71,39 @@ def take_a_disclosure_away(scene: Scene) -> int:
     return index
 
 
+def swap_the_content_of_two_results(scene: Scene) -> int:
+    """Two results of one subject exchange their disclosures: every one of them is genuine, and stands elsewhere."""
+    first, second = scene.index("first result"), scene.index("second result")
+    content = [list(scene.user.row(index).disclosures) for index in (first, second)]
+    scene.user.change(first, disclosures=content[1])
+    scene.user.change(second, disclosures=content[0])
+    return first
+
+
+def invent_a_redaction(scene: Scene) -> int:
+    """The table of redactions says that a field was redacted, and no event of the log does."""
+    index = scene.index("adverse event")
+    row = scene.user.row(index)
+    values = [scene.study, row.jti, disclosure_digest(row.disclosures[0]), "term", index + 1, index + 2]
+    columns = "(study_id, jti, disclosure, field, ordered_idx, effective_idx)"
+    scene.user.conn.execute(f"INSERT INTO ledger.redactions {columns} VALUES (%s, %s, %s, %s, %s, %s)".encode(), values)
+    return index
+
+
+def alter_a_leaf_hash(scene: Scene) -> int:
+    """The stored hash of an entry is another one."""
+    index = scene.index("adverse event")
+    scene.user.change(index, leaf_hash=bytes(32))
+    return index
+
+
+def move_an_adverse_event_to_another_subject(scene: Scene) -> int:
+    """The column that says whose entry it is names another subject; what was signed is left as it is."""
+    index = scene.index("adverse event")
+    scene.user.change(index, originator_id=scene.user.row(scene.index("last")).originator_id, originator_version=999)
+    return index
+
+
 def alter_a_time(scene: Scene) -> int:
     """`recorded_at` of one entry, by a second."""
     index = scene.index("second result")

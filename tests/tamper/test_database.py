@@ -60,6 +60,9 @@ TABLE = (
     Row(attacks.alter_a_disclosure, {"V7": (HERE, "DISCLOSURE-5")}, passes=("V2", "V3", "V5")),
     Row(attacks.take_a_disclosure_away, {"V7": (HERE, "unauthorised loss")}, passes=("V2", "V3", "V5")),
     Row(attacks.redact_alone, {"V7": (HERE, "unauthorised loss")}),
+    Row(attacks.swap_the_content_of_two_results, {"V7": (HERE, "DISCLOSURE-5")}, passes=("V2", "V3", "V5")),
+    Row(attacks.invent_a_redaction, {"V7": (HERE, "unauthorised loss")}, passes=("V2", "V3", "V5")),
+    Row(attacks.alter_a_leaf_hash, {"V2": (HERE, "the hash of the entry is not the one in")}),
     Row(
         attacks.alter_a_time,
         {"V2": (HERE, "the hash of the entry is not the one in log/tile/0/"), "V3": (None, "another root")},
@@ -162,6 +165,16 @@ def test_it_is_caught(scene: Scene, row: Row) -> None:
             assert report[number].first_bad_index == index, said(report, number)
     for number in row.passes:
         assert report[number].outcome == "passed", said(report, number)
+
+
+def test_an_adverse_event_is_not_hidden_from_a_bundle_about_its_subject(scene: Scene) -> None:
+    """The database says that it is about somebody else, so its content is withheld: what was signed says otherwise."""
+    index = attacks.move_an_adverse_event_to_another_subject(scene)
+    with scene.ledger() as ledger:
+        export_evidence(ledger, Wanted(scene.study, "002"), scene.out / "bundle.zip")
+    report = verified(scene, scene.out / "bundle.zip", witnessed=True)
+    assert report.failed == ("V7",) and report["V7"].first_bad_index == index, report.text()
+    assert "withheld as another subject's" in said(report, "V7")
 
 
 def test_the_untouched_ledger_passes_every_check(scene: Scene) -> None:
