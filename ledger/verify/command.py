@@ -10,15 +10,16 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import NoReturn, TextIO
 
 from ledger.merkle.policy import Policy
 from ledger.verify import html, rfc3161, standalone
-from ledger.verify.attached import Timestamps, Views
-from ledger.verify.bundle import open_bundle
+from ledger.verify.attached import Logged, Timestamps, ViewFinding, Views
+from ledger.verify.bundle import Bundle, open_bundle
 from ledger.verify.procedure import verify
 from ledger.verify.receipt import ReceiptFinding, check_receipt
 from ledger.verify.report import CHECKS, UNDECIDED, WRONG_USAGE, VerificationReport
@@ -29,6 +30,9 @@ PLAIN_SECONDS = 10.0
 
 TERMINAL_SECONDS = 0.2
 """How often the line is redrawn on a terminal."""
+
+LINE_WIDTH = 79
+"""Characters of the line that is redrawn: the longest has some 75."""
 
 WORKERS_LIMIT = 512
 """Processes; more is a slip of the pen."""
@@ -69,7 +73,7 @@ def run(options: Options, views: Views | None = None) -> int:
                 bundle,
                 policy,
                 now=int(time.time()),
-                views=views,
+                views=None if views is None else progress.over(views),
                 timestamps=timestamps,
                 progress=progress,
                 workers=options.workers,
@@ -146,19 +150,40 @@ class Progress:
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if now - self._last < (TERMINAL_SECONDS if self._terminal else PLAIN_SECONDS):
+        if not self._due(now):
             return
-        self._last = now
         left = (now - self._began) / done * (total - done) if done else 0.0
-        line = f"{100 * done // total:3d} % checked, about {left:.0f} s left"
-        self._out.write(f"\r{line}   " if self._terminal else f"{line}\n")
+        self._draw(now, f"{100 * done // total:3d} % checked, about {left:.0f} s left")
+
+    def over(self, views: Views) -> Views:
+        """The same recomputing of views (V8), telling how far each of its readings of the entries is."""
+        readings = count(1)
+
+        def told(bundle: Bundle, entries: Callable[[int], Iterator[Logged]]) -> Iterable[ViewFinding]:
+            return views(bundle, lambda size: self._reading(entries(size), size, next(readings)))
+
+        return told
+
+    def _reading(self, entries: Iterator[Logged], size: int, number: int) -> Iterator[Logged]:
+        for entry in entries:
+            now = time.monotonic()
+            if self._due(now):
+                self._draw(now, f"recomputing the views (V8), reading {number}: {entry.index:,} of {size:,} entries")
+            yield entry
+
+    def _due(self, now: float) -> bool:
+        return now - self._last >= (TERMINAL_SECONDS if self._terminal else PLAIN_SECONDS)
+
+    def _draw(self, now: float, line: str) -> None:
+        self._last = now
+        self._out.write(f"\r{line:<{LINE_WIDTH}}" if self._terminal else f"{line}\n")
         self._out.flush()
         self._drawn = True
 
     def end(self) -> None:
         """Take the line away."""
         if self._drawn and self._terminal:
-            self._out.write("\r" + " " * 60 + "\r")
+            self._out.write("\r" + " " * LINE_WIDTH + "\r")
             self._out.flush()
 
 
@@ -181,11 +206,11 @@ def seconds(text: str | None) -> int | None:
     return int(found[1]) * _UNITS[found[2]]
 
 
-def workers(count: int | None) -> int | None:
+def workers(number: int | None) -> int | None:
     """A number of processes; `Usage` when it is none."""
-    if count is not None and not 1 <= count <= WORKERS_LIMIT:
+    if number is not None and not 1 <= number <= WORKERS_LIMIT:
         raise Usage(f"--workers takes a number from 1 to {WORKERS_LIMIT}")
-    return count
+    return number
 
 
 def make_standalone(path: Path) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ledger.merkle.policy import Policy
+from ledger.merkle.policy import NO_QUORUM, Policy
 from ledger.merkle.tiles import WIDTH, parse_bundle
 from ledger.merkle.tree import split_entry
 from ledger.signing.encoding import read_json, unb64url
@@ -224,6 +224,12 @@ class _Run:
         """Everything that stands on the whole log."""
         self._facts()
         self._tree()
+        if policy is not None and policy.quorum == NO_QUORUM:
+            self.report.warnings.append(
+                "NO WITNESS STANDS BEHIND THIS STATE: the policy asks for none. Whoever holds the log's keys could "
+                "have rewritten or shortened it before it was handed out, and every check would pass. Compare it with "
+                "receipts and checkpoints that others hold."
+            )
         if policy is not None:
             newest_times = check_newest(
                 self.report["V1"], self.newest, policy, self.rights.authority, now, fresh_within

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from ledger.verify import command, standalone
+from ledger.verify.attached import Logged, ViewFinding
+from ledger.verify.bundle import Bundle
 from ledger.verify.report import Check, VerificationReport
 from tests.unit.verify.study import MemoryStudy, course, repack
 
@@ -298,3 +301,22 @@ def test_a_fault_of_the_verifier_itself_is_undecided_and_never_a_result(
     monkeypatch.setattr(command, "verify", broken)
     assert status(bundle) == 2
     assert "the verifier itself failed" in capsys.readouterr().out
+
+
+def test_recomputing_the_views_tells_how_far_it_is(
+    tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a long log it takes as long as everything before: whoever waits must not read `0 s left` all that time."""
+
+    def recompute(bundle: Bundle, entries: Callable[[int], Iterator[Logged]]) -> Iterator[ViewFinding]:
+        for _ in range(2):
+            assert sum(1 for _ in entries(21)) == 21
+        yield ViewFinding("patient", "passed", "the same")
+
+    study = course(MemoryStudy())
+    path = study.write(tmp_path / "evidence.zip", study.files() | {"projections/patient.json": b"{}\n"})
+    monkeypatch.setattr(command, "PLAIN_SECONDS", 0.0)
+    assert command.run(command.Options(path, policy), recompute) == 0
+    told = capsys.readouterr()
+    assert "recomputing the views (V8), reading 2: 20 of 21 entries" in told.err
+    assert "V8 Projections: PASSED" in told.out

@@ -561,6 +561,14 @@ def test_a_quorum_of_witnesses_is_met_and_told_with_its_age(tmp_path: Path) -> N
     assert "the witness w1 signed it 59 seconds before" in report.text()
 
 
+def test_that_no_witness_stands_behind_a_state_is_said_before_everything_else(tmp_path: Path) -> None:
+    study = course(MemoryStudy())
+    alone = judged(study, tmp_path)
+    assert alone and "NO WITNESS STANDS BEHIND THIS STATE" in alone.text().partition("\nV1 ")[0]
+    study = witnessed()
+    assert "NO WITNESS" not in judged(study, tmp_path).text()
+
+
 def test_a_missing_witness_fails_the_quorum(tmp_path: Path) -> None:
     study = witnessed()
     trusted = study.policy()
