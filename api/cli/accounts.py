@@ -84,8 +84,10 @@ def enrol(
             raise typer.Exit(EXIT_REFUSED)
         enrolment = fitting[0]["enrolment"]
         index = say("KeyEnrolled", user_id, enrolment["body"], jti=enrolment["jti"])
-    told = {"user_id": user_id, "kid": fitting[0]["kid"], "index": index}
-    give(told, json_, f"The key {told['kid']} of {user_id} is enrolled at index {index}.")
+        waits = any(one["kid"] == fitting[0]["kid"] and one["state"] == "waiting" for one in book.credentials(study))
+    told = {"user_id": user_id, "kid": fitting[0]["kid"], "index": index, "jti": enrolment["jti"], "waits": waits}
+    then = f", once a second registrar runs `keys countersign {told['jti']}`" if waits else ""
+    give(told, json_, f"The key {told['kid']} of {user_id} is enrolled at index {index}{then}.")
 
 
 @accounts.command()

@@ -75,6 +75,28 @@ def _refuse_unprotected(ledger: Ledger, synthetic: bool) -> None:
     talk(f"{because} before real data are recorded.")
 
 
+ALONE = (
+    "This study has one registrar, whose key lies in this home: whoever has both can, alone and on record, revoke "
+    "somebody's key and give out another in that person's name. Where a false signature must take two people (21 CFR "
+    "11.200(a)(3)), open the study with --second-registrar."
+)
+"""Said when a study that asks for ceremonies is opened with one registrar."""
+
+
+def _second(file: Path | None, origin: str) -> dict[str, Any] | None:
+    """The second registrar, as asked for in a file; who asks proves to have the key."""
+    from api.cli.key_acts import WrongKey, check_request, read_request
+
+    if file is None:
+        return None
+    try:
+        request = read_request(file)
+        check_request(request, origin)
+    except WrongKey as wrong:
+        raise typer.BadParameter(str(wrong)) from None
+    return request
+
+
 def init(
     study: Annotated[
         str | None, typer.Option(callback=study_id, help="Open this study, with the registrar key of this home.")
@@ -89,6 +111,13 @@ def init(
             "and for synthetic data unavailable. It can be required later (CeremonyRequired), never lifted."
         ),
     ] = None,
+    second_registrar: Annotated[
+        Path | None,
+        typer.Option(
+            help="What a second registrar printed with `keys request`, whose key is kept elsewhere: new keys and roles "
+            "then take both, and nobody alone can sign as somebody else."
+        ),
+    ] = None,
     genesis_file: Annotated[
         Path | None, typer.Option("--genesis", help="Open a study with this signed StudyOpened; - for stdin.")
     ] = None,
@@ -98,6 +127,8 @@ def init(
     from api.client.genesis import genesis
     from ledger.application import Ledger
 
+    if second_registrar is not None and study is None:
+        raise typer.BadParameter("--second-registrar goes with --study; a genesis names its registrars itself")
     if study is not None and genesis_file is not None:
         raise typer.BadParameter("--study makes a genesis and --genesis brings one; give one of the two")
     asked = (ceremony or (Ceremony.UNAVAILABLE if synthetic else Ceremony.REQUIRED)).value
@@ -116,8 +147,18 @@ def init(
                 made |= {"study": study, "origin": ledger.origin(study), "repeat": True}
             elif study is not None:
                 _refuse_unprotected(ledger, synthetic)
+                second = _second(second_registrar, ledger.log_keys(study)["origin"])
+                if second is None and asked == Ceremony.REQUIRED.value:
+                    talk(ALONE)
                 text = genesis(
-                    ledger, study, registrar=registrar, title=title, synthetic=synthetic, clock="real", ceremony=asked
+                    ledger,
+                    study,
+                    registrar=registrar,
+                    title=title,
+                    synthetic=synthetic,
+                    clock="real",
+                    ceremony=asked,
+                    second=second,
                 )
                 answer = ledger.open_study(text)
                 made |= {"study": study, "origin": ledger.origin(study), "repeat": answer.repeat}

@@ -95,16 +95,23 @@ def record(ledger: Ledger, study: str, text: str) -> Answer:
     return outcome
 
 
+def check_request(request: Mapping[str, Any], origin: str) -> None:
+    """A request is for this log, and its holder proves to have the key; raises WrongKey."""
+    if request["origin"] != origin:
+        raise WrongKey(f"the request is for {request['origin']!r}, this log is {origin!r}: have another one made")
+    try:
+        proved = PublicKey.from_jwk(request["jwk"])
+        check_proof(request["proof"], proved, aud=origin, iss=request["actor"], jti=request["jti"])
+    except (Malformed, BadSignature) as wrong:
+        raise WrongKey(f"the proof in the request is not good ({wrong}): have another one made") from None
+    if proved.kid != request["kid"]:
+        raise WrongKey(f"the key in the request has the thumbprint {proved.kid}: have another one made")
+
+
 def enrol(ledger: Ledger, study: str, request: Mapping[str, Any], by: Actor, kind: str, known: Authority) -> Answer:
     """Enrol the key of a request, and its actor where that one is new: not before the proof was seen to be good, for an
     id is given once and for ever."""
-    if request["origin"] != by.origin:
-        raise WrongKey(f"the request is for {request['origin']!r}, this log is {by.origin!r}: have another one made")
-    try:
-        proved = PublicKey.from_jwk(request["jwk"])
-        check_proof(request["proof"], proved, aud=by.origin, iss=request["actor"], jti=request["jti"])
-    except (Malformed, BadSignature) as wrong:
-        raise WrongKey(f"the proof in the request is not good ({wrong}): have another one made") from None
+    check_request(request, by.origin)
     about = f"actor/{request['actor']}"
     if request["actor"] not in known.actors:
         record(ledger, study, by.sign("ActorEnrolled", about, {"actor_kind": kind}))
@@ -113,12 +120,12 @@ def enrol(ledger: Ledger, study: str, request: Mapping[str, Any], by: Actor, kin
 
 
 def countersign(ledger: Ledger, study: str, jti: str, by: Actor) -> Answer:
-    """Sign as the second person what waits for one."""
+    """Sign as the second person what waits for one: an entry, which takes no ceremony; a decision is not signed so."""
     first = study_of(ledger, study).records.get(jti)
     if first is None:
         raise WrongKey(f"{study} has no record {jti} that waits for a second signature")
     named = {"jti": jti, "digest": first.digest}
-    return record(ledger, study, by.sign("Countersigned", first.sub, {}, meaning="approval", countersigns=named))
+    return record(ledger, study, by.sign("Countersigned", first.sub, {}, countersigns=named))
 
 
 def rotate_log(ledger: Ledger, study: str, by: Actor) -> tuple[Answer, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from api.client.signing import Actor
@@ -24,15 +25,20 @@ def genesis(
     synthetic: bool,
     clock: str,
     ceremony: str = "unavailable",
+    second: Mapping[str, Any] | None = None,
 ) -> str:
-    """A genesis statement signed with this installation's registrar key; `ceremony` is required or unavailable."""
+    """A genesis statement signed with this installation's registrar key; `ceremony` is required or unavailable. With a
+    `second` registrar (actor, kid, alg, jwk), whose key lies elsewhere, keys and roles take both."""
     key = ledger.home.key("registrar")
     stated = ledger.log_keys(study)
     fields: dict[str, Any] = {
         "study": study,
         **stated,
-        "registrars": [{"actor": registrar, "kid": key.kid, "alg": key.alg, "jwk": key.public_jwk}],
-        "registrars_required": 1,
+        "registrars": [
+            {"actor": registrar, "kid": key.kid, "alg": key.alg, "jwk": key.public_jwk},
+            *([] if second is None else [{name: second[name] for name in ("actor", "kid", "alg", "jwk")}]),
+        ],
+        "registrars_required": 1 if second is None else 2,
         "ceremony": ceremony,
         "meanings": list(MEANINGS),
         "roles": sorted(ROLES),
