@@ -88,13 +88,15 @@ def ask(
     seen: int,
     now: Callable[[], float],
     exchange: Exchange,
+    forgot: Callable[[int], None] = lambda told: None,
 ) -> tuple[Signature, ...]:
     """The good signature lines that the witness at `url` gives, its own (of `key`) first.
 
     `known` are the verifiers of all witnesses of the policy, `seen` the size it is believed to have seen last, `now`
-    gives POSIX seconds. Raises WitnessFailed, LargerTree, OtherHistory.
+    gives POSIX seconds. `forgot` is told the size of a witness that states a smaller one than it cosigned; it is asked
+    all the same. Raises WitnessFailed, LargerTree, OtherHistory.
     """
-    size = min(seen, question.checkpoint.size)
+    cosigned = size = min(seen, question.checkpoint.size)
     for _ in range(ATTEMPTS):
         reply = exchange(f"{url}/add-checkpoint", question.submission(size))
         if reply.status == 200:
@@ -107,6 +109,8 @@ def ask(
             raise LargerTree(because, told)
         if told == size:
             raise WitnessFailed(f"it refuses the size {size} and states the same as its own")
+        if told < cosigned:
+            forgot(told)
         size = told
     raise WitnessFailed(f"it stated another size {ATTEMPTS} times")
 

@@ -1,6 +1,8 @@
 """What the process that asks the witnesses noted about them: one small file a study, read by every process.
 
 Only what went wrong is here; what went right are the cosignature rows. Losing the file loses words, no evidence.
+A failure is forgotten when the witness cosigns again. That a witness forgot what it cosigned is not: it stands for as
+long as its key does.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ class Notes:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._problem, self._notes = self.read()
+        self._forgetful = self.forgetful()
 
     def read(self) -> tuple[str | None, dict[str, WitnessNote]]:
         """The policy's problem, and the notes by the witness's name; nothing when the file is missing or unreadable."""
@@ -50,6 +53,20 @@ class Notes:
             return found["problem"], notes
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None, {}
+
+    def forgetful(self) -> dict[str, Alarm]:
+        """The keys of witnesses that stated less than they had cosigned, as `<name>+<key id>`, and what to do."""
+        try:
+            found = json.loads(self._path.read_text(encoding="utf-8")).get("forgetful", {})
+            return {key: Alarm(**alarm) for key, alarm in found.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+    def forgot(self, key: str, alarm: Alarm) -> None:
+        """Note that the witness with this key forgot what it had cosigned; the first time counts."""
+        if key not in self._forgetful:
+            self._forgetful[key] = alarm
+            self._write()
 
     def of(self, name: str) -> WitnessNote:
         """The note of one witness; an empty one where all is well."""
@@ -82,7 +99,9 @@ class Notes:
 
     def _write(self) -> None:
         """Replace the file; a disk that is full keeps nobody from asking."""
-        text = json.dumps({"problem": self._problem, "witnesses": {n: asdict(o) for n, o in self._notes.items()}})
+        noted = {name: asdict(note) for name, note in self._notes.items()}
+        forgetful = {key: asdict(alarm) for key, alarm in self._forgetful.items()}
+        text = json.dumps({"problem": self._problem, "witnesses": noted, "forgetful": forgetful})
         draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
         with suppress(OSError):
             try:

@@ -7,7 +7,9 @@ TRIAL_LEDGER_POLICY names; it is read again when it changes. While it is there, 
     a second; one that fails is left alone for twice as long each time, five minutes at most;
  3. a line is stored when the policy's key verifies it: the state "witnessed" is these rows, nothing else;
  4. what a witness said instead is kept in words in the home (`witness/<STUDY>.json`), for whoever asks in whichever
-    process; what looks like a second history is an alarm, and the checkpoint that the witness shows is kept beside it.
+    process; what looks like a second history is an alarm, and the checkpoint that the witness shows is kept beside it;
+ 5. a witness that states less than it cosigned here has an older state: it is asked on, and an alarm while it keeps
+    its key.
 Nothing of this is waited for by an append. Killed at any point: the next round begins from the rows.
 """
 
@@ -58,6 +60,11 @@ REMEDY = (
     "nothing until it is clear."
 )
 
+FORGETFUL = (
+    "An older copy of its state was put back, or it runs twice: it could cosign another history of what it forgot. "
+    "Have its operator make a new witness with a new key, and write that one into the policy."
+)
+
 log = structlog.get_logger("ledger.witnessing")
 
 
@@ -72,6 +79,8 @@ class _Standing:
     not_before: float = 0.0
     asked: Future[tuple[Signature, ...]] | None = None
     question: CheckpointRow | None = None
+    told_less: int | None = None
+    """The size that it stated though it had cosigned more; set by the thread that asks, read when it is done."""
     http: HttpExchange = field(default_factory=HttpExchange)
 
 
@@ -120,7 +129,7 @@ class StudyWitnessing:
         for standing in self._standings.values():
             if self._due(standing, newest, now):
                 standing.question = newest
-                standing.asked = self._pool.submit(self._ask, standing.witness, standing.http, newest, standing.size)
+                standing.asked = self._pool.submit(self._ask, standing, newest, standing.size)
         asked = [standing for standing in self._standings.values() if standing.asked is not None]
         wait([one.asked for one in asked if one.asked is not None], ROUND_LIMIT_SECONDS)
         for standing in asked:
@@ -169,17 +178,22 @@ class StudyWitnessing:
 
     # -- one witness ----------------------------------------------------------------------------------------
 
-    def _ask(self, witness: Witness, http: HttpExchange, newest: CheckpointRow, seen: int) -> tuple[Signature, ...]:
+    def _ask(self, standing: _Standing, newest: CheckpointRow, seen: int) -> tuple[Signature, ...]:
         """In a thread of the pool."""
+        witness = standing.witness
         assert self.policy is not None and witness.url is not None
 
         def proof(old: int) -> list[bytes]:
             with self._database.connection() as connection:
                 return self._receipts.consistency_proof(connection, old, newest.size)
 
+        def forgot(told: int) -> None:
+            standing.told_less = told
+
         question = Question(Checkpoint.parse(parse_note(newest.note.encode()).text), newest.note.encode(), proof)
         known = self.policy.witness_verifiers()
-        return ask(witness.url.rstrip("/"), witness.key, known, question, seen, self._clock, http.post)
+        url, post = witness.url.rstrip("/"), standing.http.post
+        return ask(url, witness.key, known, question, seen, self._clock, post, forgot)
 
     def _settle(self, standing: _Standing) -> None:
         """Take a witness's answer in: store its lines, or note its failure."""
@@ -187,6 +201,7 @@ class StudyWitnessing:
         assert asked is not None and question is not None
         standing.asked = None
         name, now = standing.witness.name, self._clock()
+        self._note_forgetful(standing)
         try:
             lines = self._answer_of(asked)
         except WitnessFailed as failure:
@@ -200,6 +215,19 @@ class StudyWitnessing:
         self._store(question, lines, renewed=standing.size == question.size)
         standing.size, standing.at, standing.failures, standing.not_before = question.size, now, 0, 0.0
         self._notes.answered(name)
+
+    def _note_forgetful(self, standing: _Standing) -> None:
+        """Keep that a witness stated less than it had cosigned."""
+        if standing.told_less is None:
+            return
+        told, standing.told_less = standing.told_less, None
+        alarm = Alarm(
+            f"the witness {standing.witness.name} says that it has seen {told} entries, though it cosigned "
+            f"{standing.size} before",
+            FORGETFUL,
+        )
+        log.error("witness-alarm", study=self.study, because=alarm.because, remedy=alarm.remedy)
+        self._notes.forgot(row_name(standing.witness.key), alarm)
 
     @staticmethod
     def _answer_of(asked: Future[tuple[Signature, ...]]) -> tuple[Signature, ...]:
@@ -301,7 +329,11 @@ class Witnessing:
         """What a person has to look at."""
         policy_alarm = self.problem(study)
         found = [Alarm(policy_alarm, "Mend the policy's file; it is read again at once.")] if policy_alarm else []
-        return found + [note.alarm for note in self.notes(study).values() if note.alarm is not None]
+        found += [note.alarm for note in self.notes(study).values() if note.alarm is not None]
+        forgetful = Notes(self._home / f"{study}.json").forgetful()
+        policy = self.policy(study) if forgetful and not policy_alarm else None
+        keys = {row_name(witness.key) for witness in policy.witnesses.values()} if policy is not None else set()
+        return found + [alarm for key, alarm in forgetful.items() if key in keys]
 
     # -- life -----------------------------------------------------------------------------------------------
 

@@ -39,6 +39,10 @@ _LINE = re.compile(r"\N{EM DASH} (\S+) (\S+)")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
+class OtherKeys(NotProven):
+    """The note is signed in a known name, and by none of its known keys: forged, or the keys were rotated."""
+
+
 class BadSignatureLine(NotProven):
     """A signature line that no signer can have written: the text it stands under is unsigned as far as it goes."""
 
@@ -201,7 +205,7 @@ def parse_signature_line(line: str) -> Signature:
 
 
 def verify_note(note: Note, verifiers: Iterable[Verifier]) -> tuple[Signature, ...]:
-    """The signatures by known keys, the first of each; `NotProven` when one is bad, or there is none."""
+    """The signatures by known keys, the first of each; `NotProven` when one is bad or there is none."""
     known = {(verifier.name, verifier.key_id): verifier for verifier in verifiers}
     good: dict[tuple[str, bytes], Signature] = {}
     for signature in note.signatures:
@@ -212,8 +216,20 @@ def verify_note(note: Note, verifiers: Iterable[Verifier]) -> tuple[Signature, .
             raise NotProven(f"the signature of {signature.name} ({signature.key_id.hex()}) is not good")
         good[key] = signature
     if not good:
-        raise NotProven("the note has no signature of a known key")
+        raise _no_known_key(note, {name for name, _ in known})
     return tuple(good.values())
+
+
+def _no_known_key(note: Note, names: set[str]) -> NotProven:
+    """Why no signature counts: whoever holds the keys of before a rotation is not to take the log for a forger."""
+    because = "the note has no signature of a known key"
+    foreign = next((signature for signature in note.signatures if signature.name in names), None)
+    if foreign is None:
+        return NotProven(because)
+    return OtherKeys(
+        f"{because}: in the name of {foreign.name} it is signed by the key {foreign.key_id.hex()}, which is none of "
+        "those that you hold. Either it is forged, or the keys were changed since you were given yours"
+    )
 
 
 def unbase64(text: str) -> bytes:

@@ -11,11 +11,16 @@ from dataclasses import dataclass
 
 from ledger.merkle.checkpoint import Checkpoint
 from ledger.merkle.cosignature import verifier_of
-from ledger.merkle.note import parse_note
+from ledger.merkle.note import OtherKeys, parse_note
 from ledger.merkle.policy import Policy
 from ledger.merkle.tlog_proof import TlogProof, verify_receipt
 from ledger.merkle.tree import NotProven, split_entry
 from ledger.verify.report import NOT_VERIFIED, UNDECIDED, VERIFIED, plain
+
+AFTER_A_ROTATION = (
+    "If the log changed its keys: a receipt under a checkpoint of before that (`as_of`) is signed by those that you "
+    "hold, and an evidence bundle leads from them to the new ones, step by step (V1)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,8 @@ def check_receipt(data: bytes, policy: Policy) -> ReceiptFinding:
             raise NotProven(f"the policy does not know the log {origin!r}")
         opened = verify_receipt(proof, keys, origin, [verifier_of(one.key) for one in policy.witnesses.values()])
     except NotProven as wrong:
-        return ReceiptFinding(NOT_VERIFIED, (f"RECEIPT NOT VERIFIED: {wrong}.",))
+        hints = (AFTER_A_ROTATION,) if isinstance(wrong, OtherKeys) else ()
+        return ReceiptFinding(NOT_VERIFIED, (f"RECEIPT NOT VERIFIED: {wrong}.", *hints))
     quorum, tree = policy.evaluate(opened.good), opened.checkpoint
     begins = "RECEIPT VERIFIED" if quorum else "RECEIPT GOOD, WITNESSES MISSING"
     lines = [

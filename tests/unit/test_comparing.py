@@ -30,6 +30,12 @@ def test_the_same_checkpoint_is_the_same_whoever_signed_it_besides() -> None:
     assert compare(HONEST.signed(), other, LOG).verdict is Verdict.SAME
 
 
+def test_the_checkpoints_of_other_keys_in_the_same_name_decide_nothing_and_a_rotation_is_named() -> None:
+    later = HONEST.checkpoint().sign([derive(bytes(32), ORIGIN, 2).ed25519])
+    with pytest.raises(NotProven, match="Either it is forged, or the keys were changed"):
+        compare(HONEST.signed(), later, LOG)
+
+
 @pytest.mark.parametrize("size", [1, 2, 7, 8, 16, 19])
 def test_an_honest_log_is_consistent_in_either_order(size: int) -> None:
     a, b, proof = HONEST.signed(size), HONEST.signed(), HONEST.proof(size)

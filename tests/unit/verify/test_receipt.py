@@ -41,6 +41,16 @@ def test_a_receipt_counts_as_far_as_the_policy_says(policy: str, status: int, be
         assert "100 entries" in found.lines[1]
 
 
+def test_who_holds_the_keys_of_before_a_rotation_is_told_that_it_may_be_one_and_where_to_go_on() -> None:
+    """The receipt is good, by keys that the policy does not have yet: that is not to read like a forgery alone."""
+    before = Ed25519Signer(log.ORIGIN, bytes(32))
+    found = check_receipt(log.receipt(41, 100), Policy.parse(f"log {before.key}\nquorum none\n"))
+    assert found.status == 1
+    assert f"by the key {log.LOG.key.key_id.hex()}, which is none of those that you hold" in found.lines[0]
+    assert "as_of" in found.lines[1] and "bundle" in found.lines[1]
+    assert len(check_receipt(log.receipt(41, 100), Policy.parse(STRANGER)).lines) == 1, "another log is no rotation"
+
+
 def test_a_receipt_of_an_entry_shows_its_time_and_statement() -> None:
     entry = entry_bytes("eyJ.eyJ.sig", "2026-03-02T08:00:00.000000Z")
     checkpoint = Checkpoint(log.ORIGIN, 1, leaf_hash(entry)).sign([log.LOG])
