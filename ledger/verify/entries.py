@@ -38,6 +38,11 @@ ACTS = frozenset(
 
 TARGETS = ("corrects", "voids", "answers", "reverses", "countersigns")
 
+LISTING = frozenset(
+    {"RecordsSigned", "SourceVerified", "SignatureReaffirmed", "AttributionDisputed", "SignatureWithdrawn"}
+)
+"""Events that name what they are about in `body.records`, or one in `body.record`."""
+
 Who = tuple[str, str, str, str, str | None, str, str | None, str, bool]
 """kid, aud, iss, role, site, event, meaning, day of recording, whether it names a ceremony."""
 
@@ -249,10 +254,24 @@ class _Reader:
             named = claims.get(name)
             if named is not None:
                 part.targets.append((index, name, named["jti"], named["digest"]))
+        if claims["event"] in LISTING:
+            self._listed(index, claims.get("body") or {})
         for name in ("cut", "seen"):
             named = claims.get(name)
             if named is not None:
                 part.states.append((index, name, named["size"], named["root"], claims["iat"]))
+
+    def _listed(self, index: int, body: Any) -> None:
+        """What a signature lists: each by event id and digest, so that it covers exactly these bytes."""
+        one, many = body.get("record"), body.get("records")
+        for name, named in (("record", one), *(("records", each) for each in (many if type(many) is list else ()))):
+            if named is None:
+                continue
+            jti, digest = (named.get("jti"), named.get("digest")) if type(named) is dict else (None, None)
+            if type(jti) is str and type(digest) is str:
+                self._part.targets.append((index, name, jti, digest))
+            else:
+                self._part.problems.append(("V5", index, f"`{name}` names something that is no event id and digest"))
 
     def _provable(self, index: int, claims: Any, recorded: int, recorded_at: str) -> None:
         """What the writer refuses, and what the clear claims alone can show that it did not."""

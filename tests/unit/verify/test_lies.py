@@ -307,6 +307,26 @@ def _other_digest(study: MemoryStudy) -> None:
     study.record(person.sign("EntryVoided", SUBJECT, {"reason": "x"}, voids=named))
 
 
+def _signed_records(study: MemoryStudy, records: list[object]) -> None:
+    investigator = study.actor("investigator-1", "principal-investigator", seeded(11), "S1")
+    fields = {"records": records}
+    study.record(investigator.sign("RecordsSigned", SUBJECT, fields, cut=study.cut(), meaning="approval"))
+
+
+def _signs_nothing(study: MemoryStudy) -> None:
+    named = target(spoken(study, FIRST_RESULT))
+    _signed_records(study, [named, {**named, "jti": "00000009-0000-4000-8000-000000000009"}])
+
+
+def _signs_another(study: MemoryStudy) -> None:
+    named = target(spoken(study, FIRST_RESULT))
+    _signed_records(study, [{**named, "digest": target(spoken(study, FIRST_RESULT + 1))["digest"]}])
+
+
+def _signs_a_word(study: MemoryStudy) -> None:
+    _signed_records(study, ["everything"])
+
+
 def _from_tomorrow(study: MemoryStudy) -> None:
     person = study.actor("coordinator-1", "coordinator", seeded(12), "S1")
     later = int(study.now.timestamp()) + 400
@@ -344,6 +364,9 @@ RIGHTS = [
     Lie("a decision names a state of the future", _cut_beyond, {"V5"}, 21, "never had"),
     Lie("a meaning that genesis does not list", _unknown_meaning, {"V5"}, 21, "genesis lists"),
     Lie("an act on a statement that is not there", _dangling, {"V5"}, 21, "no earlier statement"),
+    Lie("a signature over a record that is not there", _signs_nothing, {"V5"}, 21, "no earlier statement"),
+    Lie("a signature over another content", _signs_another, {"V5"}, 21, "another content"),
+    Lie("a signature over something without a form", _signs_a_word, {"V5"}, 21, "no event id and digest"),
     Lie("an act on another content", _other_digest, {"V5"}, 21, "another content"),
     Lie("a statement is signed after it was recorded", _from_tomorrow, {"V6"}, 21, "after it was recorded"),
     Lie("a decision is recorded after its end", _run_out, {"V6"}, 21, "had run out"),
