@@ -13,6 +13,7 @@ Sources: ICH E6(R3) 4.2.2(b); GDPR Art. 5(1)(d), 16, 17.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
@@ -194,9 +195,29 @@ def texts_of(value: Any) -> Iterator[str]:
 
 
 def quoted(value: Any, quotes: Iterable[str]) -> bool:
-    """Whether a text inside a value contains one of these, whatever the case of the letters."""
-    folded = [quote.casefold() for quote in quotes]
-    return any(quote in text.casefold() for text in texts_of(value) for quote in folded)
+    """Whether a text, a number or a part's name inside a value contains one of these; letters count as the same in
+    whatever case, composition and width they are written, and so do spaces and line ends of every kind."""
+    folded = [quote for quote in map(_folded, quotes) if quote]
+    return bool(folded) and any(quote in text for text in map(_folded, _written(value)) for quote in folded)
+
+
+def _written(value: Any) -> Iterator[str]:
+    """Everything inside a value that can be read, with numbers and the names of parts."""
+    if isinstance(value, Mapping):
+        yield from value
+        for part in value.values():
+            yield from _written(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _written(part)
+    elif isinstance(value, str | int) and not isinstance(value, bool):
+        yield str(value)
+
+
+def _folded(text: str) -> str:
+    """A text as it is compared: a name typed on another machine is the same name (Unicode NFKC)."""
+    printed = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", printed).casefold()).split())
 
 
 def _digest(disclosed: Mapping[str, str], name: str) -> str | None:

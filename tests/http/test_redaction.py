@@ -60,6 +60,38 @@ def test_a_search_finds_the_field_and_never_says_the_text(server: Server, trial:
     assert NAME.lower() not in answer.text.lower()
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "Zoë van der Berg",
+        "Zoe\u0308 van der Berg",
+        "ZO\u00cb  VAN\u00a0DER\nBERG",
+        "\uff3aoë van\u200b der Berg",
+        "4711 0815",
+    ],
+)
+def test_a_search_finds_a_name_however_it_was_typed(server: Server, trial: Simulator, typed: str) -> None:
+    """Composed or not, in another case, with other spaces, in wide letters, with a character that does not print."""
+    ada = trial.subject("001")
+    told = trial.screen(ada, comment=f"this is {typed}, who called")
+    query = trial.query(told, "is she Zoë van der Berg?")
+    sought = "zoë van der berg" if "4711" not in typed else "4711 0815"
+    found = server.http.post(server.path("/redactions/search"), json={"text": sought}).json()["found"]
+    assert found[0]["index"] == told.index
+    assert "4711" in typed or found[1]["index"] == query.index
+
+
+def test_a_search_finds_numbers_and_names_of_parts(server: Server, trial: Simulator) -> None:
+    """What somebody wrote where a value does not belong."""
+    ada = trial.subject("001")
+    trial.screen(ada)
+    items = {"Wilhelmina Synthetic-Person": True, "telephone": 612345678}
+    told = trial.fact("AssessmentRecorded", ada, instrument="ECOG", version="1", items=items)
+    for sought in ("wilhelmina synthetic", "612345678"):
+        found = server.http.post(server.path("/redactions/search"), json={"text": sought}).json()["found"]
+        assert [(one["index"], one["field"]) for one in found] == [(told.index, "items")]
+
+
 def test_a_search_is_kept_to_one_subject(server: Server, trial: Simulator, named: Told) -> None:
     other = trial.screen(trial.subject("003"), comment=NAME)
     about = parse(other.text).sub.partition("/")[2]
