@@ -18,7 +18,8 @@ not refused.
  CATALOGUE-6      an act names its earlier statement in the claim for it, and nothing else has one
  AUTHORITY-0      stands for AUTHORITY-1 to AUTHORITY-9 of `ledger/authority.py`
  ROLE-1           the role records this event; the actor `ledger` alone records what the system did
- TIME-1, TIME-2   not signed in the future; a decision not after its end
+ TIME-1, TIME-2   not signed in the future; a decision not after its end, no electronic signature after 24 hours, other
+                  than of a fact or of what stops something
  SIGNATURE-2      a person's decision has meaning, cut and an end within 24 hours
  SIGNATURE-3      the meaning is one that genesis lists
  SIGNATURE-5      only decisions and electronic signatures state a cut and an end
@@ -122,10 +123,10 @@ class SignedInTheFuture(Refusal):
 
 
 class SignatureExpired(Refusal):
-    """The decision's signature has run out."""
+    """The electronic signature has run out."""
 
     rule = "TIME-2"
-    remedy = "Look at the state as it is now and sign the decision again."
+    remedy = "Look at the state as it is now and sign again."
 
 
 class SignatureIncomplete(Refusal):
@@ -258,6 +259,10 @@ def _time(ctx: Context, record: Record) -> None:
     expires = record.claims.get("exp")
     if expires is not None and expires < now:
         raise SignatureExpired(f"`exp` was {now - expires:.0f} s before the ledger's time {ctx.recorded_at}")
+    model = CATALOGUE[record.event]
+    waits = record.meaning is None or model.kind == "fact" or model.stopping
+    if not waits and now - record.iat > SIGNATURE_LIFE.total_seconds():
+        raise SignatureExpired(f"it was signed {now - record.iat:.0f} s before the ledger's time {ctx.recorded_at}")
 
 
 def _signature(ctx: Context, record: Record, model: type[EventModel]) -> None:

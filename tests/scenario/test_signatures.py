@@ -17,7 +17,7 @@ from projections.patient import view as patient
 from projections.signatures import view as signatures
 from tests.integration.projections.pages import reading
 from tests.scenario import cast
-from tests.scenario.simulator import Simulator, Subject, Told
+from tests.scenario.simulator import Simulator, Subject, Told, refused
 
 CHANGED = "changed since signed"
 SUSPECT = "disputed: key under suspicion until reaffirmed"
@@ -260,6 +260,17 @@ def test_the_list_is_read_page_by_page(trial: Simulator, ada: Subject, results: 
     assert [row["index"] for row in one["signatures"]] == signed[:2]
     assert [row["index"] for row in two["signatures"]] == signed[2:]
     assert (one["next"], two["next"]) == (signed[2], None)
+
+
+def test_nobody_signs_as_if_it_had_been_long_ago(trial: Simulator) -> None:
+    """The printed time is the signer's own: an act that needs no cut could otherwise be dated as one likes."""
+    monitor = trial.cast.monitor
+    fields = {"scope": {}, "first": 0, "last": 1, "rule_version": "1", "findings": "nothing strange"}
+    trial.later(hours=48)
+    now = trial.seconds()
+    with refused("TIME-2"):
+        trial.send(monitor.sign("AuditTrailReviewed", "study", fields, meaning="review", iat=now - 30 * 3_600))
+    trial.send(monitor.sign("AuditTrailReviewed", "study", fields, meaning="review", iat=now - 23 * 3_600))
 
 
 def test_a_voided_record_is_signed_off_with_its_void(trial: Simulator, ada: Subject, results: list[Told]) -> None:
