@@ -183,7 +183,10 @@ class Witness:
     def _cosign(self, note: Note, checkpoint: Checkpoint, now_seconds: int, seen: Seen | None) -> Answer:
         last = seen.time_seconds if seen else 0
         if now_seconds < last - CLOCK_BACK_SECONDS:
-            raise StateUnusable(f"this machine's clock is {last - now_seconds} s behind the last cosignature: set it")
+            raise StateUnusable(
+                f"this machine's clock is {last - now_seconds} s behind the last cosignature: set it, or, if it is "
+                "right now and was ahead then, make a new witness with a new key"
+            )
         time_seconds = max(now_seconds, last)
         known = {(key.name, key.key_id) for key in self._logs[checkpoint.origin]}
         own = tuple(line for line in note.signatures if (line.name, line.key_id) in known)

@@ -92,8 +92,10 @@ def new(
     key = SigningKey.generate(alg)
     try:
         save_key(file, key, passphrase)
-    except (KeyFileError, OSError) as error:
+    except KeyFileError as error:
         raise HomeError(str(error)) from None
+    except OSError as error:
+        raise HomeError(f"{file} cannot be written ({error.strerror}): name a file in a folder that is there") from None
     give({"file": str(file), **public_of(key)}, json_, f"{file}: {key.alg} key {key.kid}")
 
 

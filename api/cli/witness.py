@@ -33,7 +33,7 @@ def witness(
     log: Annotated[list[str] | None, typer.Option(help="Verifier key of a log to witness; as often as needed.")] = None,
     policy: Annotated[list[Path] | None, typer.Option(help="Policy file whose logs are witnessed.")] = None,
     passphrase_file: Annotated[
-        Path | None, typer.Option(help="File whose first line is the passphrase; - for standard input.")
+        Path | None, typer.Option(help="File of mode 0600 whose first line is the passphrase; - for standard input.")
     ] = None,
     init: Annotated[bool, typer.Option("--init", help="Make a new witness and print its verifier keys.")] = False,
     name: Annotated[str | None, typer.Option(help="With --init: its name, like witness.example.org/site-1.")] = None,
@@ -166,6 +166,8 @@ def _passphrase(file: Path | None, *, again: bool) -> bytes:
     """The passphrase, from a file or from the person at the terminal."""
     if file is not None:
         try:
+            if str(file) != "-" and os.name == "posix" and file.stat().st_mode & 0o077:
+                raise typer.BadParameter(f"{file} can be read by others: run `chmod 600 {file}`")
             data = sys.stdin.buffer.readline() if str(file) == "-" else file.read_bytes()
         except OSError as error:
             raise typer.BadParameter(f"{file} cannot be read ({error.strerror})") from None

@@ -131,6 +131,15 @@ def test_init_makes_a_witness_whose_key_a_policy_takes(tmp_path: Path) -> None:
     assert again.returncode == 1 and b"exists already" in again.stderr
 
 
+def test_a_passphrase_that_others_can_read_is_refused(site: SiteWitness) -> None:
+    site.stop()
+    file = site.folder / "passphrase"
+    file.chmod(0o640)
+    files = ("--key-file", site.key_file, "--state-file", site.state_file, "--passphrase-file", file)
+    ended = run(*files, "--log", LOGS[0])
+    assert (ended.returncode, b"chmod 600" in ended.stderr) == (64, True), ended.stderr
+
+
 def test_wrong_usage_is_said_in_a_sentence(site: SiteWitness, tmp_path: Path) -> None:
     files = ("--key-file", site.key_file, "--state-file", tmp_path / "s")
     log = ("--log", LOGS[0])

@@ -138,6 +138,8 @@ def test_a_key_file_is_never_replaced_and_its_passphrase_is_long_and_private(des
     assert "not replaced" in desk.run(*given, status=USAGE)
     assert key.read_bytes() == before
     assert key.stat().st_mode & 0o077 == 0
+    nowhere = ("keys", "new", desk.folder / "nowhere" / "key.pem", "--passphrase-file", desk.passphrase)
+    assert "Errno" not in desk.run(*nowhere, status=USAGE)
     assert "terminal" in desk.run("keys", "new", desk.folder / "other.pem", status=USAGE)
     desk.passphrase.chmod(0o644)
     assert "chmod 600" in desk.run("keys", "show", key, "--passphrase-file", desk.passphrase, status=USAGE)

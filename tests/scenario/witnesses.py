@@ -42,6 +42,7 @@ class SiteWitness:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "passphrase").write_bytes(PASSPHRASE + b"\n")
+        (self.folder / "passphrase").chmod(0o600)
         self.keys = list(make_witness(self.key_file, self.state_file, self.name, PASSPHRASE, self.post_quantum))
         self.key = self.keys[0]
 
