@@ -70,7 +70,10 @@ def test_the_remedies_lead_from_an_empty_database_to_an_open_study(own: Database
     status, said = run(home, own, "init", "--study", "OWN-1", "--synthetic", "--json", admin=True)
     assert status == 0, said
     assert json.loads(said)["study"] == "OWN-1"
-    assert run(home, own, "doctor", "--json") == (0, '{"problems": []}\n')
+    status, said = run(home, own, "doctor", "--json")
+    found = json.loads(said)
+    assert (status, found["problems"]) == (0, []), said
+    assert "change-passphrase" in "".join(found["notes"]), "a passphrase made beside the keys is told, and no fault"
 
 
 def test_a_database_without_tables_is_sent_to_init(own: DatabaseUrls, tmp_path: Path) -> None:
