@@ -581,6 +581,7 @@ class StudyWriter:
                 lambda jti: self._entered(connection, jti, out),
                 lambda record: self._disclosed(connection, record, out),
                 lambda name: self._ceremony(connection, submission, name),
+                lambda index: self._recorded(connection, index),
             )
         )
         return state.study if about == self._study_id else subject
@@ -601,6 +602,12 @@ class StudyWriter:
             return None
         statement = read_stored(row.jwt, row.disclosures)
         return Entered(jti, statement.iss, row.kid, statement.digest, row.idx)
+
+    def _recorded(self, connection: Conn, index: int) -> Statement | None:
+        """The statement at an index that is committed, as the log has it."""
+        with translated():
+            rows = statements.select_events(connection, self.study, index, index + 1, 1)
+        return read_stored(rows[0].jwt, rows[0].disclosures) if rows else None
 
     def _verified(self, state: _State, submission: Submission) -> None:
         """A statement whose key was not known before the batch is verified here, after its predecessors."""

@@ -33,6 +33,7 @@ from ledger.domain import (
     query,
     redaction,
     signature_key,
+    skipping,
     specimen,
     study,
     subject,
@@ -167,4 +168,5 @@ CATALOGUE = Catalogue(
     + redaction.EVENTS
     + query.EVENTS
     + oversight.EVENTS
+    + skipping.EVENTS
 )

@@ -15,6 +15,7 @@ from ledger.domain.record import Record, Records
 if TYPE_CHECKING:
     from ledger.domain.aggregate import Study, Subject
     from ledger.domain.ceremony import Held
+    from ledger.signing.statement import Statement
 
 NAMING = {
     "SubjectScreened": "number",
@@ -109,8 +110,9 @@ class Context:
 
     `load` gives another subject of the study by its UUID, as of the same index; `root_at` the tree's root at
     a size up to the last signed one, or None beyond it; `entered` any statement recorded below this index by its
-    event id; `disclosed` the disclosures of a record that are still there, each digest with the name of its field.
-    `recorded_at` is the ledger's time for the candidate.
+    event id; `recorded` the committed statement at an index, as the log has it; `disclosed` the disclosures of a
+    record that are still there, each digest with the name of its field. `recorded_at` is the ledger's time for
+    the candidate.
     `ceremony` gives what the server keeps of a signing ceremony, by its id; None of one that was not held here.
     """
 
@@ -125,6 +127,7 @@ class Context:
     entered: Callable[[str], Entered | None] = lambda jti: None
     disclosed: Callable[[Record], Mapping[str, str]] = lambda record: {}
     ceremony: Callable[[str], Held | None] = lambda name: None
+    recorded: Callable[[int], Statement | None] = lambda index: None
 
     def other_subject(self, label: str) -> Subject | None:
         """Another subject by its label, `subject/<uuid>`; the candidate's own too."""

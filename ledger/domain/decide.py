@@ -54,6 +54,7 @@ from ledger.domain import (
     redaction,
     safety_review,
     signature_key,
+    skipping,
     specimen,
     study,
     subject,
@@ -196,6 +197,7 @@ PRECONDITIONS: dict[str, tuple[Precondition, ...]] = dict(
             redaction,
             query,
             oversight,
+            skipping,
         )
     )
 )

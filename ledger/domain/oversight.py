@@ -105,17 +105,6 @@ class ReplayApproved(Act):
     reason: Reason
 
 
-class EventSkipped(Act):
-    """A projection passes over one event that it cannot take in, for a reason."""
-
-    recorders = DATA_MANAGER
-    words = "had a projection pass over an event: {reason}"
-
-    projection: Annotated[Label, CLEAR]
-    index: Annotated[Index, CLEAR]
-    reason: Reason
-
-
 class ReleaseActivated(SystemEvent):
     """A release of the software came into use."""
 
@@ -188,7 +177,6 @@ EVENTS: tuple[type[EventModel], ...] = (
     AuditTrailReviewed,
     AccessReviewed,
     ReplayApproved,
-    EventSkipped,
     ReleaseActivated,
     ReplayConcluded,
     DataExported,

@@ -48,7 +48,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "signatures": ("RecordsSigned", "SourceVerified", "Countersigned", "SignatureWithdrawn", "AttributionDisputed"),
     "acts": ("EntryCorrected", "EntryVoided", "DecisionReversed", "FieldsRedacted", "RefusalAdopted"),
     "freezes": ("RecordsFrozen", "RecordsUnfrozen"),
-    "reviews": ("AuditTrailReviewed", "AccessReviewed", "ReplayApproved", "EventSkipped"),
+    "reviews": ("AuditTrailReviewed", "AccessReviewed", "ReplayApproved"),
 }
 """Where on the page the records of each event stand; every event that can be about a subject has its place."""
 

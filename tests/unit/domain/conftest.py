@@ -18,7 +18,7 @@ import pytest
 from ledger.domain import findings
 from ledger.domain.aggregate import LedgerAggregate, Study, Subject, record_of, study_aggregate_id
 from ledger.domain.catalogue import CATALOGUE
-from ledger.domain.context import ROSTER_EVENTS, Context, Roster
+from ledger.domain.context import ROSTER_EVENTS, Context, Entered, Roster
 from ledger.domain.decide import PRECONDITIONS
 from ledger.domain.record import Record
 from ledger.domain.refusals import Finding, Refusal
@@ -62,6 +62,7 @@ class Trial:
     subjects: dict[str, Subject] = field(default_factory=dict)
     study: Study = field(init=False)
     units: int = 0
+    said: list[Statement] = field(default_factory=list)
 
     # -- saying ---------------------------------------------------------------------------------------------
 
@@ -111,7 +112,9 @@ class Trial:
             stamp(self.now),
             self.size,
             lambda id: self.subjects.get(f"subject/{id}"),
-            lambda size: KEY,
+            lambda size: KEY if size <= self.size else None,
+            entered=self._entered,
+            recorded=lambda index: self.said[index] if index < self.size else None,
         )
         for rule in PRECONDITIONS.get(statement.event, ()):
             rule(context)
@@ -136,7 +139,12 @@ class Trial:
         if statement.event in ROSTER_EVENTS:
             self.roster.apply(record_of(statement, index, at))
         self.size += 1
+        self.said.append(statement)
         return holder.records.by_jti[statement.jti]
+
+    def _entered(self, jti: str) -> Entered | None:
+        places = [index for index, one in enumerate(self.said) if one.jti == jti]
+        return Entered(jti, self.said[places[0]].iss, KEY, self.said[places[0]].digest, places[0]) if places else None
 
     # -- opening --------------------------------------------------------------------------------------------
 
