@@ -260,10 +260,10 @@ class Ledger:
         """The installation's clock, aware."""
         return self._clock()
 
-    def settle_redactions(self, schemas: Sequence[str]) -> list[Step]:
-        """Carry out what is redacted, as far as it goes now, and let go of what this process holds of it; `schemas`
-        are the read models of this release. Returns every redaction that was not settled before."""
-        steps = self.redactions.settle(schemas)
+    def settle_redactions(self, fingerprints: Sequence[str]) -> list[Step]:
+        """Carry out what is redacted, as far as it goes now, and let go of what this process holds of it;
+        `fingerprints` are those of this release's projections. Returns every redaction that was not settled before."""
+        steps = self.redactions.settle(fingerprints)
         for study in newly_in_effect(self._unsettled, steps):
             writer = self._writers.get(study)
             if writer is not None:

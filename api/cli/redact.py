@@ -212,16 +212,17 @@ def _in_words(order: dict[str, Any]) -> str:
 
 def _apply(ledger: Ledger, study: str, as_json: bool) -> None:
     """What the server does in the background, once, with the projections brought up to date."""
-    from projections.definitions import read_models
+    from projections.definitions import known_models
     from projections.engine.runner import Runner
 
-    models = read_models()
+    models = known_models()
     alarm = ledger.check_log(study)
     if alarm is not None:
         talk(str(alarm))
     with ledger.projector_database() as database:
         Runner(database, models).catch_up()
-    steps = [step for step in ledger.settle_redactions([model.schema for model in models]) if step.study == study]
+    settled = ledger.settle_redactions([model.fingerprint for model in models])
+    steps = [step for step in settled if step.study == study]
     told = [{"effective_index": step.effective_idx, "waits_for": step.waits_for} for step in steps]
     words = [
         f"Countersigned at index {step.effective_idx}: "

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import structlog
 import typer
 
-from api.cli.output import EXIT_USAGE, Json, give, talk
+from api.cli.output import EXIT_REFUSED, EXIT_USAGE, Json, give, talk
 from ledger.home import HomeError
 from ledger.settings import Settings
 from ledger.store.errors import StoreError
@@ -89,6 +89,7 @@ def serve(
         listener = _listen(address, port)
         stack.callback(listener.close)
         stack.enter_context(ledger)
+        _check_definitions(ledger)
         ledger.resume()
         ledger.witnessing.start()
         ledger.timestamping.start()
@@ -100,6 +101,19 @@ def serve(
         stack.enter_context(collecting_rarely())
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(ledger, listener, until_eof, json_))
+
+
+def _check_definitions(ledger: Ledger) -> None:
+    """Nothing is served where a projection's rows would be read by other code than made them."""
+    from projections.engine.errors import DefinitionChanged
+    from projections.engine.starting import check_definitions
+
+    try:
+        with ledger.database.connection() as connection:
+            check_definitions(connection)
+    except DefinitionChanged as refusal:
+        talk(f"{refusal.title} {refusal.because}. {refusal.remedy} ({refusal.rule})")
+        raise typer.Exit(EXIT_REFUSED) from None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -178,10 +192,10 @@ def told_to_end(server: Server) -> Iterator[None]:
 
 def _look_after(ledger: Ledger, stop: threading.Event) -> None:
     """Keep the embedded database and the projector running, and carry out redactions, until told to stop."""
-    from projections.definitions import read_models
+    from projections.definitions import known_models
 
     projector: subprocess.Popen[bytes] | None = None
-    schemas = [model.schema for model in read_models()]
+    fingerprints = [model.fingerprint for model in known_models()]
     due = 0.0
     while not stop.is_set():
         try:
@@ -193,7 +207,7 @@ def _look_after(ledger: Ledger, stop: threading.Event) -> None:
                 projector = start_projector(ledger.urls.projector)
             if time.monotonic() >= due:
                 due = time.monotonic() + SETTLE_SECONDS
-                ledger.settle_redactions(schemas)
+                ledger.settle_redactions(fingerprints)
         except StoreError as error:
             log.warning("database-away", because=str(error))
         except HomeError as error:

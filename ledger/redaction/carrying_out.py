@@ -3,7 +3,8 @@
  1. in effect    the second signature is committed, and with it the redaction: no reader is given the fields
  2. registered   a checkpoint covers that signature; the register beside the signer's state holds it (fsync)
  3. destroyed    the disclosures are gone from the events and the refusal list; noted in the same transaction
- 4. settled      the projections have taken the redaction in, and every other read model is emptied; noted
+ 4. settled      every read model that is kept current has taken the redaction in, and every other one is emptied;
+                 noted
 
 Killed between any two: whoever looks next goes on there, for each step is harmless when repeated and the notes say
 how far it came. Several processes may do it at once. `protect` comes before anything is served: a database that
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 import structlog
@@ -27,6 +28,10 @@ from ledger.redaction.register import Applied, Register
 from ledger.store import evidence, redactions, statements
 from ledger.store.database import Conn, Database
 from ledger.store.rows import DestructionRow, RedactionRow
+
+UNFOLLOWED = timedelta(seconds=60)
+"""How long a read model of another release is waited for: whoever follows it takes the redaction in within seconds,
+unless nobody does any more. It is then emptied, and made anew by whoever needs it."""
 
 LOG, PROJECTIONS = "log", "projections"
 """Places where something is destroyed, as the store names them."""
@@ -98,9 +103,10 @@ class Redactions:
 
     # -- while it serves ------------------------------------------------------------------------------------
 
-    def settle(self, schemas: Sequence[str]) -> list[Step]:
+    def settle(self, fingerprints: Sequence[str]) -> list[Step]:
         """Carry out what is in effect as far as it goes now; returns every redaction that was not settled before.
-        `schemas` are the read models that this release follows. Raises RegisterBroken and the store's errors."""
+        `fingerprints` are those of the projections that this release has. Raises RegisterBroken and the store's
+        errors."""
         steps: list[Step] = []
         with self._database.connection() as conn:
             for study in redactions.unsettled_studies(conn):
@@ -111,28 +117,40 @@ class Redactions:
                     if (index, LOG) in done and (index, PROJECTIONS) in done:
                         continue
                     covered = newest is not None and newest.size > index
-                    waits = self._carry_out(conn, study, list(group), schemas) if covered else "a checkpoint"
+                    waits = self._carry_out(conn, study, list(group), fingerprints) if covered else "a checkpoint"
                     steps.append(Step(study, index, waits))
         return steps
 
-    def _carry_out(self, conn: Conn, study: str, rows: Sequence[RedactionRow], schemas: Sequence[str]) -> str | None:
+    def _carry_out(
+        self, conn: Conn, study: str, rows: Sequence[RedactionRow], fingerprints: Sequence[str]
+    ) -> str | None:
         """Steps 2 to 4 of one redaction; returns what it waits for."""
         index = rows[0].effective_idx
         self.register(study).add(rows)
         self._destroy(conn, study, rows)
-        behind = redactions.behind(conn, study, schemas, index)
+        current = redactions.kept_current(conn, study, fingerprints)
         with self._projector() as projector, projector.connection() as own:
-            still = [schema for schema in behind if redactions.stands_still(own, schema, study)]
-            if len(still) < len(behind):
+            behind = [(schema, known) for schema, position, known in current if position <= index]
+            given_up = [schema for schema, known in behind if self._given_up(own, study, index, schema, known)]
+            if len(given_up) < len(behind):
                 return "the projections"
-            followed = [schema for schema in schemas if schema not in still]
-            busy = redactions.building(own, schemas)
+            followed = [schema for schema, _, _ in current if schema not in given_up]
+            busy = redactions.building(own, followed)
             with own.transaction():
                 redactions.forget_read_models(own, study, (*followed, *busy))
-            redactions.analyze_read_models(own, schemas)
+                for schema in followed:
+                    redactions.forget_stopped(own, study, schema)
+            redactions.analyze_read_models(own, followed)
         self._note(conn, study, index, PROJECTIONS, 0)
         log.warning("redaction-settled", study=study, index=index)
         return None
+
+    def _given_up(self, conn: Conn, study: str, index: int, schema: str, known: bool) -> bool:
+        """Whether a read model will not take a redaction in: it stands still, or nobody follows it any more."""
+        if known:
+            return redactions.stands_still(conn, schema, study)
+        destroyed = redactions.select_destructions(conn, study)[index, LOG].destroyed_at
+        return self._clock() - destroyed > UNFOLLOWED
 
     def _destroy(self, conn: Conn, study: str, rows: Sequence[RedactionRow]) -> None:
         with conn.transaction():

@@ -94,10 +94,10 @@ def redact_refusal(conn: Conn, refusal: int, remaining: bytes) -> None:
     conn.execute(SQL["redact_refusal"], {"refusal": refusal, "remaining": remaining})
 
 
-def behind(conn: Conn, study: str, schemas: Sequence[str], idx: int) -> list[str]:
-    """Of these read models those that have not taken in an index."""
-    values = {"study": study, "schemas": list(schemas), "idx": idx}
-    return [schema for (schema,) in conn.execute(SQL["positions_behind"], values)]
+def kept_current(conn: Conn, study: str, fingerprints: Sequence[str]) -> list[tuple[str, int, bool]]:
+    """The read models of a study that are followed or were: schema, position, whether made by one of these codes."""
+    values = {"study": study, "fingerprints": list(fingerprints)}
+    return [(schema, position, known) for schema, position, known in conn.execute(SQL["kept_current"], values)]
 
 
 def stands_still(conn: Conn, schema: str, study: str) -> bool:
@@ -115,6 +115,11 @@ def analyze_read_models(conn: Conn, schemas: Sequence[str]) -> None:
     """Have the planner's statistics of these read models made anew: they hold samples of values."""
     for schema, table in conn.execute(SQL["read_model_tables"], {"schemas": list(schemas)}).fetchall():
         conn.execute(Text(SQL["analyze_table"]).format(table=Identifier(schema, table)))
+
+
+def forget_stopped(conn: Conn, study: str, schema: str) -> None:
+    """Empty the partitions of a read model that stand still; for the projector's role."""
+    conn.execute(SQL["forget_stopped"], {"study": study, "schema": schema})
 
 
 def forget_read_models(conn: Conn, study: str, but: Sequence[str] = ()) -> int:

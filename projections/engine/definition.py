@@ -9,15 +9,17 @@ Rules:
 - it gives each key at most once a call, and reads no clock, no random number, no environment, no other projection,
   no other partition;
 - rows are added and replaced, never taken away: what was voided keeps its row and says so. Only a redaction
-  makes a partition anew.
+  makes a partition anew;
+- another version declares how its rows follow from those of the version before: its *normaliser*. What a replay finds
+  beyond that is unexplained. New and dropped tables and columns are declared by the tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ledger.domain.aggregate import Study, Subject
 from ledger.domain.record import Record
@@ -33,6 +35,21 @@ Row = tuple[str, tuple[Any, ...]]
 """A table's name, and the values of its own columns in the order of their declaration."""
 
 Handler = Callable[[Study | Subject, Sequence[Record]], Iterable[Row]]
+
+Normaliser = Callable[[str, Mapping[str, Any]], Iterable[tuple[str, Mapping[str, Any]]]]
+"""From a row of the version before, its table and its own columns by name, to the rows that this version is expected
+to have for it: usually one, none where it is meant to go, several where it is split. Pure."""
+
+
+class Anything:
+    """The type of ANYTHING."""
+
+    def __repr__(self) -> str:
+        return "ANYTHING"
+
+
+ANYTHING: Final = Anything()
+"""As a value of a normalised row: declared to change in a way that the old row cannot tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +96,8 @@ class Definition:
     """A projection. `events` is None for all; `study` says whether it has the study's own partition.
 
     `temporal`: its rows are statements about single events that stay what they are, so that a cut of size N is
-    the rows of the indexes below N; every other projection is folded anew for an earlier size.
+    the rows of the indexes below N; every other projection is folded anew for an earlier size. `normaliser`: how
+    the rows follow from those of the version before, where they are not meant to be the same.
     """
 
     name: str
@@ -89,6 +107,7 @@ class Definition:
     events: frozenset[str] | None = None
     study: bool = False
     temporal: bool = False
+    normaliser: Normaliser | None = None
 
     def reads(self, event: str) -> bool:
         """Whether records of this event reach the handler."""
@@ -118,15 +137,24 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class ReadModel:
-    """A definition as this release has it: with the fingerprint of its code, and the schema of its tables."""
+    """A definition as this release has it: with the fingerprint of its code, by part, and which of the schemas that
+    hold its rows is meant. Generation 0 is where a follower builds it first; each rebuild makes another one."""
 
     definition: Definition
     fingerprint: str
+    generation: int = 0
+    parts: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def schema(self) -> str:
-        """`rm_<name>_v<version>_<first 8 of the fingerprint>`; never altered in place."""
-        return f"rm_{self.definition.name}_v{self.definition.version}_{self.fingerprint[:8]}"
+        """`rm_<name>_v<version>_<first 8 of the fingerprint>`, then `_g<generation>` beyond 0; never altered."""
+        named = f"rm_{self.definition.name}_v{self.definition.version}_{self.fingerprint[:8]}"
+        return f"{named}_g{self.generation}" if self.generation else named
+
+    @property
+    def identity(self) -> tuple[str, int, str]:
+        """Name, version and fingerprint: what is the same in all its generations."""
+        return self.definition.name, self.definition.version, self.fingerprint
 
 
 def partition_of(aggregate: Study | Subject) -> str:

@@ -79,6 +79,16 @@ class RecordNotFound(Refusal):
     remedy = "Name a record by its event id or index, at a size at which it was recorded."
 
 
+class DefinitionChanged(Refusal):
+    """A projection was changed, and its version was not raised."""
+
+    rule, status = "REPLAY-1", 409
+    remedy = (
+        "Raise its version and keep the version before in EARLIER (projections/definitions.py), or let the release "
+        "before run beside this one until the switch: `trial-ledger projections rebuild`, then `switch`."
+    )
+
+
 class RebuildRunning(Refusal):
     """The projection is being rebuilt already."""
 

@@ -1,91 +1,152 @@
 """The fingerprint of a definition: what its rows depend on besides the events.
 
-SHA-256 over the source of the handler's module and of everything of this project that it imports, directly or
-not; the tables; the version of every event, up to which its upcasters bring the fields; and the releases of
-the libraries that fold and encode. Two processes with the same fingerprint make the same rows of the same events.
+SHA-256 over parts, each with a digest of its own, so that a change can be named:
+- every module of this project that the handler's module imports, directly or not, as code without comments and
+  docstrings: neither layout nor the names of modules matter, so a version that is kept in a module of its own keeps
+  its fingerprint;
+- the tables, the normaliser, what the definition declares;
+- each event that it reads: its version, fields and kind, and the code of its upcasters. The catalogue's other code
+  (rules, refusals, wording) takes no part in a fold;
+- the releases of the libraries that fold and encode.
+Two processes with the same fingerprint make the same rows of the same events.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
-import re
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
-from importlib.util import find_spec
-from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from ledger.domain.catalogue import CATALOGUE
+from ledger.domain.delegation import TWO_REGISTRARS
+from ledger.domain.model import EventModel
+from projections.engine import sources
 from projections.engine.definition import Definition, ReadModel
+from projections.engine.folding import ACTS
 
-OWN_PACKAGES = ("ledger", "projections")
 ALWAYS = ("ledger.domain.aggregate", "ledger.signing.statement", "projections.engine.stored")
 """What takes part in every fold, whatever the handler imports."""
 
+BOUNDARY = frozenset({"ledger.domain.catalogue"})
+"""Modules whose imports are not followed: of the catalogue the events that are read enter by themselves."""
+
 LIBRARIES = ("eventsourcing", "msgspec")
 
-_IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n]+)|import[ \t]+([^\n]+))", re.M)
-_WORD = re.compile(r"[\w.]+")
+HANDLER = "handler"
+"""The part of the handler's own module, wherever that is kept."""
 
 
 @cache
 def read_model(definition: Definition) -> ReadModel:
-    """The definition with its fingerprint (64 lowercase hex digits)."""
-    digest = hashlib.sha256()
-    for part in _parts(definition):
-        encoded = part.encode()
-        digest.update(len(encoded).to_bytes(8) + encoded)
-    return ReadModel(definition, digest.hexdigest())
+    """The definition with its fingerprint (64 lowercase hex digits) and the digests of its parts."""
+    parts = dict(_parts(definition))
+    sources.keep()
+    # Modules count by what they say, not by what they are called: their names are for people.
+    named = sorted(f"{name.partition(' ')[0]} {digest}" for name, digest in parts.items())
+    return ReadModel(definition, _sha(definition.name, str(definition.version), *named), 0, parts)
 
 
-def _parts(definition: Definition) -> Iterator[str]:
-    yield f"{definition.name} {definition.version} {definition.temporal} {definition.study}"
-    yield repr(definition.tables)
-    yield "all" if definition.events is None else " ".join(sorted(definition.events))
-    yield " ".join(sorted(f"{model.__name__}/{model.v}" for model in CATALOGUE))
-    yield " ".join(f"{name}=={version(name)}" for name in LIBRARIES)
-    for module in sorted(import_closure(definition.changed.__module__, *ALWAYS)):
-        yield f"{module} {_source(module)}"
+def changed_parts(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of the parts that differ, in order; one that is there on one side alone differs."""
+    return tuple(sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)))
 
 
 def import_closure(*modules: str) -> frozenset[str]:
-    """These modules and every module of this project that they import, directly or not."""
+    """These modules and every module of this project that they import, directly or not, up to the boundary."""
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
         if module not in found:
             found.add(module)
-            waiting.extend(_imports(module))
+            waiting.extend(() if module in BOUNDARY else sources.imports(module))
     return frozenset(found)
 
 
-@cache
-def _file(module: str) -> Path | None:
-    """The source of a module of this project; None where the name is none."""
-    package, *rest = module.split(".")
-    spec = find_spec(package) if package in OWN_PACKAGES else None
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    place = Path(spec.submodule_search_locations[0]).joinpath(*rest)
-    for file in (place / "__init__.py", place.with_name(place.name + ".py")):
-        if file.is_file():
-            return file
-    return None
+# -- parts -----------------------------------------------------------------------------------------------------
+
+
+def _parts(definition: Definition) -> Iterator[tuple[str, str]]:
+    handles = definition.changed.__qualname__
+    read = "all" if definition.events is None else sorted(definition.events)
+    declared = (definition.temporal, definition.study, handles, read)
+    yield "declaration", _sha(repr(declared))
+    for table in definition.tables:
+        yield f"table {table.name}", _sha(repr(table))
+    for name in LIBRARIES:
+        yield f"library {name}", _sha(f"{name}=={version(name)}")
+    handler = definition.changed.__module__
+    for module in sorted(import_closure(handler, *ALWAYS)):
+        yield (HANDLER if module == handler else f"module {module}"), _module(module)
+    if definition.normaliser is not None:
+        own = definition.normaliser
+        code = sorted(_module(module) for module in import_closure(own.__module__))
+        yield "normaliser", _sha(own.__qualname__, *code)
+    for model in CATALOGUE:
+        if definition.reads(model.__name__) or model.__name__ in ACTS:
+            yield f"event {model.__name__}", _event(model)
+            if model.v > 1:
+                yield f"upcaster {model.__name__}", _upcaster(model)
 
 
 @cache
-def _source(module: str) -> str:
-    file = _file(module)
-    return file.read_text(encoding="utf-8") if file is not None else ""
+def _module(module: str) -> str:
+    """The digest of a module's code, and of the code of those that it imports directly (each with its own part)."""
+    linked = () if module in BOUNDARY else sorted({sources.code(name) for name in sources.imports(module)})
+    return _sha(sources.code(module), *linked)
 
 
 @cache
-def _imports(module: str) -> frozenset[str]:
-    """Modules of this project that a module imports. What only looks like an import, in a text, adds at most a module
-    that is none or one more: a fingerprint that changes too often is harmless."""
-    named: set[str] = set()
-    for origin, names, plain in _IMPORT.findall(_source(module)):
-        words = _WORD.findall(names or plain)
-        named.update(words if plain else [origin, *(f"{origin}.{word}" for word in words)])
-    return frozenset(name for name in named if name.partition(".")[0] in OWN_PACKAGES and _file(name) is not None)
+def _event(model: type[EventModel]) -> str:
+    fields = [(name, name in model.clear_fields()) for name in model.model_fields]
+    name = model.__name__
+    waits = (sorted(model.countersigners), name in TWO_REGISTRARS)
+    return _sha(repr((name, model.v, model.kind, model.target, fields, waits)))
+
+
+@cache
+def _upcaster(model: type[EventModel]) -> str:
+    """The digest of an event's upcasters, with everything of their module that they name, directly or not."""
+    holder = next(one for one in model.__mro__ if "upcast" in vars(one))
+    home = inspect.getmodule(holder)
+    assert isinstance(home, ModuleType)
+    tree = sources.tree(home.__name__)
+    top = {name: node for node in tree.body for name in _defined(node)}
+    body = next(
+        node
+        for owner in ast.walk(tree)
+        if isinstance(owner, ast.ClassDef) and owner.name == holder.__name__
+        for node in owner.body
+        if isinstance(node, ast.FunctionDef) and node.name == "upcast"
+    )
+    found: dict[str, str] = {}
+    waiting: list[ast.AST] = [body]
+    while waiting:
+        for node in ast.walk(waiting.pop()):
+            if isinstance(node, ast.Name) and node.id in top and node.id not in found:
+                found[node.id] = sources.digest_of(top[node.id])
+                waiting.append(top[node.id])
+    return _sha(sources.digest_of(body), *(f"{name} {found[name]}" for name in sorted(found)))
+
+
+def _defined(node: ast.stmt) -> Iterable[str]:
+    """The names that a statement at the top of a module defines or imports."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return (node.name,)
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return tuple(alias.asname or alias.name for alias in node.names)
+    targets: list[Any] = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return tuple(target.id for target in targets if isinstance(target, ast.Name))
+
+
+def _sha(*texts: str) -> str:
+    digest = hashlib.sha256()
+    for text in texts:
+        encoded = text.encode()
+        digest.update(len(encoded).to_bytes(8) + encoded)
+    return digest.hexdigest()

@@ -18,9 +18,11 @@ import msgspec
 
 from ledger.store.database import PROJECTOR, Database
 from ledger.store.errors import StoreError
-from projections.definitions import read_models
+from projections.definitions import known_models
 from projections.engine.collector import collecting_rarely
+from projections.engine.errors import DefinitionChanged
 from projections.engine.runner import RETRY_S, Runner
+from projections.engine.starting import check_definitions
 
 STANDARD_INPUT = 0
 URL_VARIABLE = "TRIAL_LEDGER_PROJECTOR_URL"
@@ -65,9 +67,14 @@ def main() -> int:
     if database is None:
         return 0 if stop.is_set() else 1
     try:
+        with database.connection() as connection:
+            check_definitions(connection)
         log.info("following")
         with collecting_rarely():
-            Runner(database, read_models()).run(stop)
+            Runner(database, known_models()).run(stop)
+    except DefinitionChanged as refusal:
+        log.error("%s %s. %s", refusal.title, refusal.because, refusal.remedy)
+        return 1
     finally:
         database.close()
     return 0

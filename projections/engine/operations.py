@@ -7,16 +7,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
 from ledger.store.database import Database
-from projections.definitions import NAMES, model_of, read_models
+from projections.definitions import NAMES, model_of, model_with, read_models
 from projections.engine import digest as digests
+from projections.engine.definition import ReadModel
 from projections.engine.errors import StudyNotKnown
 from projections.engine.reading import reading_values
 from projections.engine.rebuild import MAX_WORKERS, Progress, Rebuilt
 from projections.engine.rebuild import rebuild as rebuild_projections
 from projections.engine.sql import SQL, on
+
+Conn = Connection[TupleRow]
 
 __all__ = ["Progress", "digest", "rebuild", "standing"]
 
@@ -27,36 +34,58 @@ EVENTS_PER_WORKER = 20_000
 
 
 def standing(database: Database, study: str | None = None) -> list[dict[str, Any]]:
-    """Every projection of every study, or of one: version, fingerprint, schema, position, how far behind the signed
-    size, whether it answers, and where it stopped if it did. Raises StudyNotKnown."""
+    """Every read model of every study, or of one: version, fingerprint, schema, position, how far behind the signed
+    size, whether it answers, whether this release has its code, and where it stopped if it did; and every projection
+    of which a study has none yet. Raises StudyNotKnown."""
+    found = []
     with database.snapshot() as conn:
-        rows = conn.execute(SQL["standing"], {"schemas": [model.schema for model in read_models()]}).fetchall()
-        if study is not None and not any(row[0] == study for row in rows):
-            raise StudyNotKnown(f"there is no study {study!r}")
-        models = {model.schema: model for model in read_models()}
-        found = []
-        for name, schema, position, signed, live in rows:
-            if study is not None and name != study:
-                continue
-            model = models[schema]
-            stopped = None
-            if position is not None and position < signed:
-                stopped = conn.execute(on("stopped", schema), {"study": name}).fetchone()
-            found.append(
-                {
-                    "study": name,
-                    "name": model.definition.name,
-                    "version": model.definition.version,
-                    "fingerprint": model.fingerprint,
-                    "schema": schema,
-                    "position": position or 0,
-                    "signed": signed,
-                    "behind": signed - (position or 0),
-                    "live": live,
-                    "stopped": None if stopped is None else dict(zip(_STOPPED, stopped, strict=True)),
-                }
-            )
-        return found
+        for name, group in groupby(conn.execute(SQL["standing"]).fetchall(), lambda row: str(row[0])):
+            if study is None or name == study:
+                rows = list(group)
+                told = [_standing(conn, row) for row in rows if row[1] is not None]
+                known = {one["name"] for one in told}
+                told += [
+                    _awaited(model, name, rows[0][6]) for model in read_models() if model.definition.name not in known
+                ]
+                found += sorted(told, key=lambda one: NAMES.index(one["name"]) if one["name"] in NAMES else len(NAMES))
+    if study is not None and not found:
+        raise StudyNotKnown(f"there is no study {study!r}")
+    return found
+
+
+def _standing(conn: Conn, row: tuple[Any, ...]) -> dict[str, Any]:
+    study, name, version, fingerprint, schema, position, signed, live = row
+    stopped = conn.execute(on("stopped", schema), {"study": study}).fetchone() if position < signed else None
+    return {
+        "study": study,
+        "name": name,
+        "version": version,
+        "fingerprint": fingerprint,
+        "schema": schema,
+        "position": position,
+        "signed": signed,
+        "behind": signed - position,
+        "live": live,
+        "known": model_with(name, version, fingerprint) is not None,
+        "stopped": None if stopped is None else dict(zip(_STOPPED, stopped, strict=True)),
+    }
+
+
+def _awaited(model: ReadModel, study: str, signed: int) -> dict[str, Any]:
+    """A projection that nobody has begun to follow in a study."""
+    return {
+        "study": study,
+        "name": model.definition.name,
+        "version": model.definition.version,
+        "fingerprint": model.fingerprint,
+        "schema": model.schema,
+        "position": 0,
+        "signed": signed,
+        "behind": signed,
+        "live": False,
+        "known": True,
+        "stopped": None,
+    }
 
 
 def rebuild(

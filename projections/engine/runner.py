@@ -5,6 +5,8 @@ Rules:
 - each batch is read and folded once for all projections that stand at the same position;
 - a projection's row of positions is taken FOR UPDATE SKIP LOCKED: several followers share the work, and none
   does what another is doing. Whatever ends a follower, at whatever moment, leaves rows and position together;
+- a projection that nothing answers for in a study is begun; every read model that has a position there and whose
+  version this release has is kept current, whether it answers or not. Which one answers is not decided here;
 - an event that a projection cannot take in stops that projection for that study and nothing else; its
   readers are told, an alarm is logged. A follower that starts tries it once more;
 - hints that the ledger grew are only hints: it is looked at every `POLL_S` as well.
@@ -14,8 +16,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psycopg import Connection
@@ -24,7 +26,7 @@ from psycopg.rows import TupleRow
 from ledger.store.database import Database, Listener
 from ledger.store.errors import StoreError
 from projections.engine import tables
-from projections.engine.definition import ReadModel, partition_of
+from projections.engine.definition import STUDY_PARTITION, ReadModel, partition_of
 from projections.engine.folding import Course, FoldFailed, Touched, event_name, events_of
 from projections.engine.sql import SQL, on
 
@@ -50,7 +52,8 @@ class Followed:
 
     study: str
     origin: str
-    ready: bool = False
+    ready: set[str] = field(default_factory=set)
+    models: dict[str, ReadModel] = field(default_factory=dict)
     courses: list[Course] = field(default_factory=list)
     limits: dict[str, int] = field(default_factory=dict)
     stopped: set[str] = field(default_factory=set)
@@ -84,7 +87,9 @@ class Runner:
 
     def __init__(self, database: Database, models: Sequence[ReadModel], batch: int = BATCH_EVENTS) -> None:
         self._database = database
-        self._models = {model.schema: model for model in models}
+        self._known = {model.identity: model for model in models}
+        newest = {model.definition.name: model for model in sorted(models, key=lambda one: one.definition.version)}
+        self._newest = newest
         self._batch = batch
         self._studies: dict[str, Followed] = {}
 
@@ -109,7 +114,8 @@ class Runner:
             progress = True
             while progress and not (stop is not None and stop.is_set()):
                 progress = False
-                values = {"schemas": list(self._models)}
+                fingerprints = [fingerprint for _, _, fingerprint in self._known]
+                values = {"fingerprints": fingerprints, "names": list(self._newest)}
                 for study, origin in conn.execute(SQL["behind"], values).fetchall():
                     followed = self._studies.setdefault(study, Followed(study, origin))
                     self._make_ready(conn, followed)
@@ -138,43 +144,45 @@ class Runner:
             values = {"study": followed.study, "schemas": [model.schema for model in done]}
             conn.execute(SQL["advance"], {**values, "position": batch.stop})
         followed.keep(course)
-        self._switch(conn, followed, done, batch.stop)
         return True
 
     # -- what a study needs before it is followed --------------------------------------------------------------
 
     def _make_ready(self, conn: Conn, followed: Followed) -> None:
-        if not followed.ready:
-            for model in self._models.values():
+        """Begin what nothing answers for, and look at what is kept current: rebuilds add to it and take away."""
+        values = {"study": followed.study}
+        answering = {name: rest for name, *rest in conn.execute(SQL["answering"], values)}
+        for name, model in self._newest.items():
+            version, fingerprint, generation, current = answering.get(name, (0, "", 0, False))
+            if name not in answering:
                 prepare(conn, followed.study, model)
-                conn.execute(on("unstop", model.schema), {"study": followed.study})
-            followed.ready = True
+            elif not current and (name, version, fingerprint) in self._known:  # its rows were taken away
+                prepare(conn, followed.study, replace(self._known[name, version, fingerprint], generation=generation))
+        standing = [(tuple(identity), generation) for *identity, generation in conn.execute(SQL["followed"], values)]
+        models = [
+            replace(self._known[identity], generation=generation)
+            for identity, generation in standing
+            if identity in self._known
+        ]
+        followed.models = {model.schema: model for model in models}
+        for schema in followed.models.keys() - followed.ready:
+            conn.execute(on("unstop", schema), values)
+            followed.ready.add(schema)
         for schema in tuple(followed.stopped):
-            if conn.execute(on("stopped", schema), {"study": followed.study}).fetchone() is None:
+            if conn.execute(on("stopped", schema), values).fetchone() is None:
                 followed.stopped.discard(schema)  # a rebuild has lifted it
-
-    def _switch(self, conn: Conn, followed: Followed, models: Iterable[ReadModel], position: int) -> None:
-        """A read model of this release answers as soon as it stands where the one before it stands."""
-        pointers = {name: schema for name, schema, _ in conn.execute(SQL["pointers"], {"study": followed.study})}
-        for model in models:
-            live = pointers.get(model.definition.name)
-            if live is None or live == model.schema:
-                continue
-            standing: dict[str, int] = dict(conn.execute(SQL["positions"], {"study": followed.study}).fetchall())
-            if position >= standing.get(live, 0):
-                switch(conn, followed.study, model, live)
 
     # -- one batch ---------------------------------------------------------------------------------------------
 
     def _next(self, conn: Conn, followed: Followed) -> Batch | None:
-        wanted = [schema for schema in self._models if schema not in followed.stopped]
+        wanted = [schema for schema in followed.models if schema not in followed.stopped]
         standing = conn.execute(SQL["lock_positions"], {"study": followed.study, "schemas": wanted}).fetchall()
         signed = _one(conn, "signed_size", study=followed.study)
         behind = [(position, schema) for schema, position in standing if position < signed]
         if not behind:
             return None
         start = min(behind)[0]
-        models = [self._models[schema] for position, schema in behind if position == start]
+        models = [followed.models[schema] for position, schema in behind if position == start]
         limit = min(followed.limits.get(model.schema, self._batch) for model in models)
         stop = min(start + limit, signed)
         if limit == self._batch:
@@ -220,6 +228,7 @@ class Runner:
             return
         event = failure.event or event_name(conn, followed.study, batch.start)
         values = {"study": followed.study, "idx": batch.start, "event": event, "because": failure.because}
+        values["partition"] = STUDY_PARTITION
         conn.execute(on("stop", model.schema), values)
         followed.stopped.add(model.schema)
         followed.limits.pop(model.schema, None)
@@ -238,13 +247,6 @@ def prepare(conn: Conn, study: str, model: ReadModel) -> None:
         conn.execute(SQL["begin_position"], values)
         named = {"name": model.definition.name, "version": model.definition.version}
         conn.execute(SQL["first_pointer"], {**values, **named})
-
-
-def switch(conn: Conn, study: str, model: ReadModel, expected: str) -> bool:
-    """Let a read model answer in place of the one expected; False when another answers by now."""
-    values = {"study": study, "schema": model.schema, "expected": expected}
-    named = {"name": model.definition.name, "version": model.definition.version}
-    return conn.execute(SQL["switch"], {**values, **named}).rowcount == 1
 
 
 def _one(conn: Conn, name: str, **values: Any) -> int:

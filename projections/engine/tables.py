@@ -12,6 +12,7 @@ from typing import Any, LiteralString
 
 from psycopg import Connection, sql
 from psycopg.rows import TupleRow
+from psycopg.types.json import Jsonb
 
 from projections.engine.definition import ColumnType, Definition, Index, ReadModel, Row, Table
 from projections.engine.sql import SQL, on
@@ -20,6 +21,10 @@ Conn = Connection[TupleRow]
 
 TableRows = Mapping[str, Sequence[tuple[Any, ...]]]
 """Rows by table: study, partition, own columns; each key at most once."""
+
+DIFFERENCES = "_differences"
+"""The engine's own table of a read model: in what its rows differ from those that it was compared with. It holds
+values, so it is emptied with its partition."""
 
 _COLLATED: Mapping[ColumnType, LiteralString] = {
     "text": 'text COLLATE "C"',
@@ -56,7 +61,8 @@ def register(conn: Conn, model: ReadModel) -> None:
     """Note the definition, so that a pointer may name its schema."""
     definition = model.definition
     values = {"name": definition.name, "version": definition.version, "fingerprint": model.fingerprint}
-    conn.execute(SQL["register"], {**values, "schema": model.schema})
+    parts = {"parts": Jsonb(dict(model.parts))}
+    conn.execute(SQL["register"], {**values, "generation": model.generation, "schema": model.schema, **parts})
 
 
 def collect(definition: Definition, study: str, partition: str, rows: Iterable[Row], into: dict[str, Any]) -> None:
@@ -88,9 +94,9 @@ def copy(conn: Conn, schema: str, definition: Definition, rows: TableRows) -> No
 
 
 def empty_partition(conn: Conn, schema: str, definition: Definition, study: str, partition: str) -> None:
-    """Take one partition's rows away, to be made anew in this transaction."""
-    for table in definition.tables:
-        conn.execute(on("empty_partition", schema, table.name), {"study": study, "partition": partition})
+    """Take one partition's rows away, to be made anew in this transaction; what was noted of its differences too."""
+    for name in (*(table.name for table in definition.tables), DIFFERENCES):
+        conn.execute(on("empty_partition", schema, name), {"study": study, "partition": partition})
 
 
 def empty_study(conn: Conn, schema: str, definition: Definition, study: str) -> None:

@@ -36,7 +36,7 @@ from tests.scenario.waiting import wait_until
 
 NAME = "Wilhelmina Synthetic-Person"
 STUDY = COAST.study
-SCHEMAS = [model.schema for model in read_models()]
+FINGERPRINTS = [model.fingerprint for model in read_models()]
 START_SECONDS = 60.0
 
 
@@ -102,7 +102,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     backups["before destruction"] = back_up(home, "c")
     with own_ledger(home) as ledger:
         follow(ledger)
-        ledger.settle_redactions(SCHEMAS)
+        ledger.settle_redactions(FINGERPRINTS)
         assert residue_in_tables(ledger.urls.admin, NAME) == []
     backups["after it"] = back_up(home, "d")
     yield {"home": home, "backups": backups, "sim": sim, "named": named, "second": second}

@@ -28,7 +28,7 @@ from tests.scenario.residue import residue_in_files, residue_in_tables, shown
 from tests.scenario.simulator import Simulator, Told, refused
 
 NAME = "Wilhelmina Synthetic-Person"
-SCHEMAS = [model.schema for model in read_models()]
+FINGERPRINTS = [model.fingerprint for model in read_models()]
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def follow(trial: Simulator) -> None:
 
 def settle(trial: Simulator) -> list[Step]:
     """What the server does in the background."""
-    return ledger_of(trial).settle_redactions(SCHEMAS)
+    return ledger_of(trial).settle_redactions(FINGERPRINTS)
 
 
 def test_nothing_of_the_value_remains_in_any_table(trial: Simulator, named: Told, admin_url: str) -> None:
@@ -124,7 +124,7 @@ def test_the_refusal_list_loses_its_copies(trial: Simulator, named: Told, admin_
 def test_what_an_older_release_and_a_broken_rebuild_left_is_emptied(
     trial: Simulator, named: Told, admin_url: str
 ) -> None:
-    old, scratch = "rm_patient_v0_0123abcd", f"{SCHEMAS[0]}_r012345"
+    old, scratch = "rm_patient_v0_0123abcd", f"{read_models()[0].schema}_r012345"
     with ledger_of(trial).projector_database() as database, database.connection() as conn:
         for schema in (old, scratch):
             conn.execute(f"CREATE SCHEMA {schema}")  # type: ignore[call-overload]
@@ -208,8 +208,8 @@ def test_killed_anywhere_it_goes_on_there(
     assert NAME not in shown(trial.door)
     ledger = ledger_of(trial)
     with Ledger(ledger.settings, trial.clock) as again:  # another process, or this one after it came back
-        again.settle_redactions(SCHEMAS)
-        assert again.settle_redactions(SCHEMAS) == []
+        again.settle_redactions(FINGERPRINTS)
+        assert again.settle_redactions(FINGERPRINTS) == []
     assert residue_in_tables(admin_url, NAME) == []
     lines = ledger.redactions.register(trial.plan.study).read().redacted
     assert [row.field for row in lines] == ["comment"]
@@ -245,7 +245,7 @@ def test_two_processes_serve_nothing_of_it_and_destroy_it_once(trial: Simulator,
         trial.redact({named: ["comment"]})
         assert NAME not in shown(door)
         follow(trial)
-        second.settle_redactions(SCHEMAS)
+        second.settle_redactions(FINGERPRINTS)
         assert settle(trial) == []
         held = second.writer(trial.plan.study)
         door.append(trial.sign(trial.staff().coordinator, *visit, site="NORTH"))

@@ -188,10 +188,11 @@ SELECT refused_id, statement FROM ledger.refusals
 WHERE study_id = %(study)s AND refused_id > %(after)s AND octet_length(statement) <= %(longest)s
 ORDER BY refused_id LIMIT %(limit)s
 
--- positions_behind --
--- Returns of these read models those that have not taken in an index.
-SELECT schema_name FROM projection.positions
-WHERE study_id = %(study)s AND schema_name = ANY (%(schemas)s::text[]) AND position <= %(idx)s
+-- kept_current --
+-- Returns the read models of a study that have a position, with it, and whether their code is one of these.
+SELECT o.schema_name, o.position, d.fingerprint = ANY (%(fingerprints)s::text[])
+FROM projection.positions AS o JOIN projection.definitions AS d USING (schema_name)
+WHERE o.study_id = %(study)s ORDER BY o.schema_name
 
 -- stands_still --
 -- Returns the studies at which a read model has stopped, and at which event of each.
@@ -215,6 +216,10 @@ WHERE n.nspname = ANY (%(schemas)s::text[]) AND c.relkind = 'r' ORDER BY n.nspna
 -- analyze_table --
 -- Makes the statistics of a table anew.
 ANALYZE {table}
+
+-- forget_stopped --
+-- Empties the partitions of a read model that stand still, to be made anew when they go on.
+SELECT projection.forget_stopped(%(study)s, %(schema)s)
 
 -- forget_read_models --
 -- Empties a study's rows in every read model but these, to be made anew.

@@ -119,28 +119,24 @@ SELECT pg_advisory_xact_lock(7242018)
 
 -- register --
 -- Notes a read model's definition.
-INSERT INTO projection.definitions (name, version, fingerprint, schema_name)
-VALUES (%(name)s, %(version)s, %(fingerprint)s, %(schema)s)
+INSERT INTO projection.definitions (name, version, fingerprint, generation, schema_name, parts)
+VALUES (%(name)s, %(version)s, %(fingerprint)s, %(generation)s, %(schema)s, %(parts)s)
 ON CONFLICT DO NOTHING
 
 -- registered --
 -- Returns every read model that was ever made and is still there.
-SELECT name, version, fingerprint, schema_name FROM projection.definitions ORDER BY name, version, registered_at
+SELECT name, version, fingerprint, generation, schema_name, parts FROM projection.definitions
+ORDER BY name, version, registered_at, generation
 
 -- pointers --
 -- Returns which read model answers for each projection of a study.
-SELECT name, schema_name, version FROM projection.pointers WHERE study_id = %(study)s
+SELECT name, schema_name FROM projection.pointers WHERE study_id = %(study)s
 
 -- first_pointer --
 -- Lets a read model answer where none does yet.
 INSERT INTO projection.pointers (name, study_id, schema_name, version)
 VALUES (%(name)s, %(study)s, %(schema)s, %(version)s)
 ON CONFLICT (name, study_id) DO NOTHING
-
--- switch --
--- Lets another read model answer, if the one expected did until now.
-UPDATE projection.pointers SET schema_name = %(schema)s, version = %(version)s, switched_at = clock_timestamp()
-WHERE name = %(name)s AND study_id = %(study)s AND schema_name = %(expected)s
 
 -- schema_exists --
 -- Tells whether a read model's schema is there.
@@ -155,13 +151,16 @@ CREATE SCHEMA {schema}
 DROP SCHEMA IF EXISTS {schema} CASCADE
 
 -- create_notes --
--- Makes the engine's own two tables of a read model: where it stopped, and how far each part of a rebuild is.
+-- Makes the engine's own tables of a read model: where partitions stand still, how far each part of a build is, and
+-- in what its rows differ from those that it is compared with.
 CREATE TABLE {schema}."_stopped" (
-    study_id text COLLATE "C" PRIMARY KEY,
-    idx      bigint NOT NULL,
-    event    text COLLATE "C" NOT NULL,
-    because  text NOT NULL,
-    at       timestamptz NOT NULL DEFAULT clock_timestamp()
+    study_id  text COLLATE "C" NOT NULL,
+    partition text COLLATE "C" NOT NULL,
+    idx       bigint NOT NULL,
+    event     text COLLATE "C" NOT NULL,
+    because   text NOT NULL,
+    at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (study_id, partition)
 );
 CREATE TABLE {schema}."_parts" (
     study_id text COLLATE "C" NOT NULL,
@@ -172,18 +171,33 @@ CREATE TABLE {schema}."_parts" (
     done     bigint NOT NULL,
     finished boolean NOT NULL,
     PRIMARY KEY (study_id, part)
-)
+);
+CREATE TABLE {schema}."_differences" (
+    number      bigint GENERATED ALWAYS AS IDENTITY,
+    study_id    text COLLATE "C" NOT NULL,
+    partition   text COLLATE "C" NOT NULL,
+    table_name  text COLLATE "C" NOT NULL,
+    key         text COLLATE "C" NOT NULL,
+    kind        text COLLATE "C" NOT NULL CHECK (kind IN ('added', 'removed', 'changed')),
+    column_name text COLLATE "C",
+    before      text,
+    after       text,
+    intended    boolean NOT NULL,
+    why         text,
+    PRIMARY KEY (study_id, number)
+);
+CREATE INDEX ON {schema}."_differences" (study_id, partition)
 
 -- stop --
--- Notes the event at which a read model stands still, and why.
-INSERT INTO {schema}."_stopped" (study_id, idx, event, because)
-VALUES (%(study)s, %(idx)s, %(event)s, %(because)s)
-ON CONFLICT (study_id) DO UPDATE
+-- Notes the event at which a partition of a read model stands still, and why.
+INSERT INTO {schema}."_stopped" (study_id, partition, idx, event, because)
+VALUES (%(study)s, %(partition)s, %(idx)s, %(event)s, %(because)s)
+ON CONFLICT (study_id, partition) DO UPDATE
 SET idx = excluded.idx, event = excluded.event, because = excluded.because, at = excluded.at
 
 -- stopped --
--- Returns the event at which a read model stands still, if it does.
-SELECT idx, event, because FROM {schema}."_stopped" WHERE study_id = %(study)s
+-- Returns the first event at which a partition of a read model stands still, if any does.
+SELECT idx, event, because FROM {schema}."_stopped" WHERE study_id = %(study)s ORDER BY idx, partition LIMIT 1
 
 -- unstop --
 -- Lets a read model try again.
@@ -226,29 +240,48 @@ DELETE FROM {schema}.{table} WHERE study_id = %(study)s AND partition = %(partit
 ANALYZE {schema}.{table}
 
 -- behind --
--- Returns the studies in which one of these read models is not there yet or stands below the signed size.
+-- Returns the studies in which one of these read models stands below the signed size, or in which nothing that is
+-- kept current answers for one of these names.
 SELECT s.study_id, s.origin
 FROM ledger.studies AS s
 LEFT JOIN LATERAL (
     SELECT size FROM ledger.checkpoints WHERE study_id = s.study_id ORDER BY size DESC LIMIT 1
 ) AS c ON true
 WHERE EXISTS (
-    SELECT FROM unnest(%(schemas)s::text[]) AS m (schema_name)
-    LEFT JOIN projection.positions AS o ON o.study_id = s.study_id AND o.schema_name = m.schema_name
-    WHERE o.position IS NULL OR o.position < coalesce(c.size, 0)
+    SELECT FROM projection.positions AS o JOIN projection.definitions AS d USING (schema_name)
+    WHERE o.study_id = s.study_id AND d.fingerprint = ANY (%(fingerprints)s::text[])
+      AND o.position < coalesce(c.size, 0)
+) OR EXISTS (
+    SELECT FROM unnest(%(names)s::text[]) AS m (name)
+    LEFT JOIN projection.pointers AS p ON p.study_id = s.study_id AND p.name = m.name
+    LEFT JOIN projection.positions AS o ON o.study_id = s.study_id AND o.schema_name = p.schema_name
+    WHERE o.position IS NULL
 )
 ORDER BY s.study_id
 
+-- followed --
+-- Returns the read models that are kept current in a study, every version and generation of them.
+SELECT d.name, d.version, d.fingerprint, d.generation
+FROM projection.positions AS o JOIN projection.definitions AS d USING (schema_name)
+WHERE o.study_id = %(study)s ORDER BY d.name, d.version, d.generation
+
+-- answering --
+-- Returns the read models that answer in a study, and whether each is kept current.
+SELECT d.name, d.version, d.fingerprint, d.generation, o.position IS NOT NULL
+FROM projection.pointers AS p
+JOIN projection.definitions AS d ON d.schema_name = p.schema_name
+LEFT JOIN projection.positions AS o ON o.schema_name = p.schema_name AND o.study_id = p.study_id
+WHERE p.study_id = %(study)s
 
 -- standing --
--- Returns every study with each of these read models: its position, the signed size, whether it answers.
-SELECT s.study_id, m.schema_name, o.position, coalesce(c.size, 0),
+-- Returns every study with each of its read models: its definition, its position, the signed size, whether it answers.
+SELECT s.study_id, d.name, d.version, d.fingerprint, d.schema_name, o.position, coalesce(c.size, 0),
        EXISTS (SELECT FROM projection.pointers AS p
-               WHERE p.study_id = s.study_id AND p.schema_name = m.schema_name)
+               WHERE p.study_id = s.study_id AND p.schema_name = d.schema_name)
 FROM ledger.studies AS s
-CROSS JOIN unnest(%(schemas)s::text[]) WITH ORDINALITY AS m (schema_name, place)
-LEFT JOIN projection.positions AS o ON o.study_id = s.study_id AND o.schema_name = m.schema_name
+LEFT JOIN projection.positions AS o ON o.study_id = s.study_id
+LEFT JOIN projection.definitions AS d ON d.schema_name = o.schema_name
 LEFT JOIN LATERAL (
     SELECT size FROM ledger.checkpoints WHERE study_id = s.study_id ORDER BY size DESC LIMIT 1
 ) AS c ON true
-ORDER BY s.study_id, m.place
+ORDER BY s.study_id, d.name, d.version, d.generation

@@ -13,10 +13,11 @@ from ledger.store.database import Database
 from projections.definitions import DEFINITIONS, read_models
 from projections.engine import digest, tables
 from projections.engine.definition import ReadModel, Row
-from projections.engine.errors import ProjectionBehind, ProjectionStopped
+from projections.engine.errors import DefinitionChanged, ProjectionBehind, ProjectionStopped
 from projections.engine.reading import open_reader
 from projections.engine.runner import Runner, prepare
 from projections.engine.sql import SQL, on
+from projections.engine.starting import check_definitions
 from tests.integration.projections.book import Book
 from tests.integration.projections.conftest import NOW, Read
 from tests.integration.projections.course import write
@@ -177,6 +178,62 @@ def test_other_studies_go_on_while_one_stands_still(book: Book, projector: Datab
     Runner(projector, read_models()).catch_up()
     assert positions(projector, "TRIAL-2") == {quiet.size}
     assert positions(projector) == {book.size}
+
+
+def test_another_version_is_not_begun_where_one_answers_and_one_that_is_there_is_followed(
+    book: Book, projector: Database
+) -> None:
+    write(book)
+    older, newer = (
+        ReadModel(replace(one, version=version), fingerprint * 64)
+        for one in DEFINITIONS
+        if one.name == "cohort"
+        for version, fingerprint in ((1, "a"), (2, "b"))
+    )
+    Runner(projector, [older]).catch_up()
+    Runner(projector, [newer, older]).catch_up()
+    with projector.connection() as conn:
+        assert [row[:3] for row in conn.execute(SQL["followed"], {"study": "TRIAL-1"})] == [older.identity]
+        standby = replace(newer, generation=1)
+        prepare(conn, "TRIAL-1", standby)
+        assert dict(conn.execute(SQL["pointers"], {"study": "TRIAL-1"}).fetchall()) == {"cohort": older.schema}
+    book.tell("SubjectScreened", 4, number="P-4")
+    book.sign()
+    Runner(projector, [older]).catch_up()
+    with projector.connection() as conn:
+        assert dict(conn.execute(SQL["positions"], {"study": "TRIAL-1"}).fetchall()) == {
+            older.schema: book.size,
+            standby.schema: 0,
+        }, "a release follows what it has the code of"
+    Runner(projector, [newer, older]).catch_up()
+    assert positions(projector) == {book.size}
+    with projector.snapshot() as conn:
+        one, other = (digest.of_tables(conn, m.schema, m.definition, "TRIAL-1").partitions for m in (older, standby))
+    assert one == other
+
+
+def test_what_answers_is_made_anew_where_somebody_took_it_away(book: Book, projector: Database) -> None:
+    write(book)
+    Runner(projector, read_models()).catch_up()
+    before = digests(projector)
+    forget(projector)
+    Runner(projector, read_models()).catch_up()
+    assert digests(projector) == before
+
+
+def test_code_that_was_changed_under_its_version_is_refused_and_the_change_is_named(
+    book: Book, projector: Database, database: Database
+) -> None:
+    write(book)
+    Runner(projector, read_models()).catch_up()
+    model = read_models()[1]
+    with database.connection() as conn:
+        check_definitions(conn)
+        parts = {**model.parts, "handler": "0" * 64, "module projections.more": "1" * 64}
+        with pytest.raises(DefinitionChanged, match=r"cohort version 1: handler, module projections\.more$"):
+            check_definitions(conn, [replace(model, fingerprint="2" * 64, parts=parts)])
+        raised = replace(model.definition, version=2)
+        check_definitions(conn, [replace(model, definition=raised, fingerprint="2" * 64, parts=parts)])
 
 
 def test_a_reader_of_a_study_that_nobody_follows_yet_is_told_so(book: Book, read: Read) -> None:

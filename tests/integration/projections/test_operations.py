@@ -33,7 +33,13 @@ def test_a_projection_that_stopped_says_where_and_why(
     book.sign()
     follow()
     write(book)
-    values = {"study": "TRIAL-1", "idx": 3, "event": "SubjectScreened", "because": "ValueError: no"}
+    values = {
+        "study": "TRIAL-1",
+        "partition": "study",
+        "idx": 3,
+        "event": "SubjectScreened",
+        "because": "ValueError: no",
+    }
     with projector.connection() as conn:
         conn.execute(on("stop", read_models()[0].schema), values)
     first, *others = operations.standing(database)
