@@ -3,12 +3,14 @@
 One `Course` holds the aggregates of one study at one size. It moves forward by batches; an aggregate that it
 does not hold, or holds at an earlier version, is brought up from the ledger first. Memory is bounded: those
 used least recently are let go. What is folded is pure; only `events_of` and its kin read the database.
+
+An aggregate of which some projection passes over events (`skips.py`) is folded once for each different set of them.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -47,6 +49,13 @@ ACTS = frozenset(
 """Events that change earlier records, and so are folded with whatever is read."""
 
 
+NOTHING: frozenset[int] = frozenset()
+"""No event is passed over: what nearly every aggregate is folded with."""
+
+Variants = Mapping[UUID, tuple[frozenset[int], ...]]
+"""Of some aggregates, each different set of indexes that a projection passes over; of every other, NOTHING."""
+
+
 class StoredEvent(NamedTuple):
     """What a fold needs of an event."""
 
@@ -64,12 +73,13 @@ class Touched:
     """An aggregate after a batch, and the records that the batch added or changed, in index order.
 
     `remade`: something was redacted, so the aggregate was read anew and all its records are given: what rows the
-    partition had is to be replaced.
+    partition had is to be replaced. `skipped`: the indexes that were passed over.
     """
 
     aggregate: Study | Subject
     records: list[Record]
     remade: bool
+    skipped: frozenset[int] = NOTHING
 
 
 class FoldFailed(Exception):
@@ -80,75 +90,123 @@ class FoldFailed(Exception):
         self.index, self.event, self.because = index, event, because
 
 
+Key = tuple[UUID, frozenset[int]]
+"""An aggregate, and the indexes of its events that are passed over."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """An aggregate, and how many of its events it has taken in or passed over."""
+
+    aggregate: Study | Subject
+    version: int = 0
+
+
 class Course:
     """The aggregates of one study as of `size`, moving forward; for one thread."""
 
     def __init__(self, study_id: str, origin: str, size: int, max_records: int = MAX_RECORDS_HELD) -> None:
         self.study_id, self.size = study_id, size
         self._study = study_aggregate_id(origin)
-        self._held: OrderedDict[UUID, Study | Subject] = OrderedDict()
+        self._held: OrderedDict[Key, _Held] = OrderedDict()
         self._records = 0
         self._max_records = max_records
 
-    def advance(self, conn: Conn, events: Sequence[StoredEvent], size: int) -> list[Touched]:
+    def advance(
+        self,
+        conn: Conn,
+        events: Sequence[StoredEvent],
+        size: int,
+        variants: Variants | None = None,
+        failed: dict[Key, FoldFailed] | None = None,
+    ) -> list[Touched]:
         """Take in the events from the present size up to `size`; returns what they touched.
 
-        Raises FoldFailed, after which this course is of no more use.
+        An aggregate that cannot be folded is put into `failed`, and the others go on; without that, FoldFailed is
+        raised, after which this course is of no more use.
         """
         by_originator: dict[UUID, list[StoredEvent]] = {}
         for event in events:
             by_originator.setdefault(event.originator, []).append(event)
-        self._catch_up(conn, by_originator)
+        alone, variants = (NOTHING,), variants or {}
+        wanted = {(about, one): found for about, found in by_originator.items() for one in variants.get(about, alone)}
+        failures: dict[Key, FoldFailed] = {}
+        self._catch_up(conn, wanted, failures)
         self.size = size
-        touched = [self._fold(conn, originator, found) for originator, found in by_originator.items()]
+        touched = [made for key, found in wanted.items() if (made := self._fold(conn, key, found, failures))]
+        for key in failures:
+            self._records -= len(self._held.pop(key).aggregate.records)
         self._let_go()
+        if failures and failed is None:
+            raise min(failures.values(), key=lambda failure: failure.index)
+        if failed is not None:
+            failed.update(failures)
         return touched
 
-    def _catch_up(self, conn: Conn, wanted: dict[UUID, list[StoredEvent]]) -> None:
+    def _catch_up(self, conn: Conn, wanted: Mapping[Key, list[StoredEvent]], failures: dict[Key, FoldFailed]) -> None:
         """Hold every aggregate wanted, as of just below its first event of the batch."""
-        missing: dict[UUID, int] = {}
-        for originator, events in wanted.items():
-            held = self._held.get(originator)
+        missing: dict[UUID, dict[Key, int]] = {}
+        for key, events in wanted.items():
+            held = self._held.get(key)
             if held is None:
-                held = self._held[originator] = self._new(originator)
-            self._held.move_to_end(originator)
-            if len(held.records) != events[0].version - 1:
-                missing[originator] = len(held.records)
-        redacted = set()
-        for event in aggregates_below(conn, self.study_id, missing, self.size) if missing else ():
-            changed = fold_one(self._held[event.originator], event)
-            self._records += 1
-            if missing[event.originator] and any(record.event == REDACTING for record in changed):
-                redacted.add(event.originator)
-        for originator in redacted:
-            self._read_anew(conn, originator, self.size)
+                held = self._held[key] = _Held(self._new(key[0]))
+            self._held.move_to_end(key)
+            if held.version != events[0].version - 1:
+                missing.setdefault(key[0], {})[key] = held.version
+        redacted: set[Key] = set()
+        after = {about: min(versions.values()) for about, versions in missing.items()}
+        for event in aggregates_below(conn, self.study_id, after, self.size) if missing else ():
+            for key, version in missing[event.originator].items():
+                if event.version > version and key not in failures:
+                    changed = self._take_in(key, event, failures)
+                    if version and any(record.event == REDACTING for record in changed):
+                        redacted.add(key)
+        for key in redacted - failures.keys():
+            self._read_anew(conn, key, self.size, failures)
 
-    def _read_anew(self, conn: Conn, originator: UUID, size: int) -> Study | Subject:
-        """An aggregate as the ledger has it now, without what was redacted since it was first read."""
-        aggregate = self._held[originator] = self._new(originator)
-        for event in aggregates_below(conn, self.study_id, {originator: 0}, size):
-            fold_one(aggregate, event)
-        return aggregate
+    def _take_in(self, key: Key, event: StoredEvent, failures: dict[Key, FoldFailed]) -> list[Record]:
+        """One event of an aggregate that is held."""
+        held = self._held[key]
+        try:
+            changed = fold_one(held.aggregate, event, skipped=key[1])
+        except FoldFailed as failure:
+            failures[key] = failure
+            return []
+        held.version = event.version
+        self._records += bool(changed)
+        return changed
+
+    def _read_anew(self, conn: Conn, key: Key, size: int, failures: dict[Key, FoldFailed]) -> None:
+        """Hold an aggregate as the ledger has it now, without what was redacted since it was first read."""
+        self._records -= len(self._held[key].aggregate.records)
+        self._held[key] = _Held(self._new(key[0]))
+        for event in aggregates_below(conn, self.study_id, {key[0]: 0}, size):
+            if key not in failures:
+                self._take_in(key, event, failures)
 
     def _new(self, originator: UUID) -> Study | Subject:
         return new_aggregate(originator, self._study)
 
-    def _fold(self, conn: Conn, originator: UUID, events: list[StoredEvent]) -> Touched:
-        aggregate = self._held[originator]
+    def _fold(self, conn: Conn, key: Key, events: list[StoredEvent], failures: dict[Key, FoldFailed]) -> Touched | None:
         changed: dict[int, Record] = {}
         for event in events:
-            for record in fold_one(aggregate, event):
+            if key in failures:
+                return None
+            for record in self._take_in(key, event, failures):
                 changed[record.index] = record
-        self._records += len(events)
-        if any(record.event == REDACTING for record in changed.values()):
-            aggregate = self._read_anew(conn, originator, self.size)
-            return Touched(aggregate, list(aggregate.records), True)
-        return Touched(aggregate, [changed[index] for index in sorted(changed)], False)
+        remade = any(record.event == REDACTING for record in changed.values())
+        if remade and key not in failures:
+            self._read_anew(conn, key, self.size, failures)
+        if key in failures:
+            return None
+        aggregate = self._held[key].aggregate
+        records = list(aggregate.records) if remade else [changed[index] for index in sorted(changed)]
+        return Touched(aggregate, records, remade, key[1])
 
     def _let_go(self) -> None:
         while self._records > self._max_records and len(self._held) > 1:
-            _, aggregate = self._held.popitem(last=False)
-            self._records -= len(aggregate.records)
+            _, held = self._held.popitem(last=False)
+            self._records -= len(held.aggregate.records)
 
 
 def new_aggregate(originator: UUID, study: UUID) -> Study | Subject:
@@ -156,20 +214,45 @@ def new_aggregate(originator: UUID, study: UUID) -> Study | Subject:
     return empty(Study, originator) if originator == study else empty(Subject, originator)
 
 
-def fold_one(aggregate: Study | Subject, event: StoredEvent, whole: bool = True) -> list[Record]:
-    """Bring an aggregate forward by one event; returns its record and those that it changed.
+def fold_one(
+    aggregate: Study | Subject, event: StoredEvent, whole: bool = True, skipped: Collection[int] = NOTHING
+) -> list[Record]:
+    """Bring an aggregate forward by one event; returns its record and those that it changed, nothing for an event that
+    is passed over.
 
     `whole`: every event of the aggregate is folded, so that none may be missing. Raises FoldFailed.
     """
+    if event.idx in skipped:
+        return []
     name = "unreadable"
     try:
         statement = stored_statement(event)
         name = statement.event
-        if whole and len(aggregate.records) != event.version - 1:
+        if whole and len(aggregate.records) + _below(skipped, event.idx) != event.version - 1:
             raise ValueError(f"version {event.version} follows version {len(aggregate.records)}")
         return aggregate.fold(statement, event.idx, event.recorded_at)
     except Exception as error:  # whatever it is, it stands at this event
         raise FoldFailed(event.idx, name, f"{type(error).__name__}: {error}") from error
+
+
+def _below(indexes: Collection[int], index: int) -> int:
+    return sum(one < index for one in indexes) if indexes else 0
+
+
+def fold_variants(
+    events: Iterable[StoredEvent], own: UUID, originators: Iterable[UUID], variants: Variants
+) -> dict[Key, Study | Subject]:
+    """Some aggregates folded whole from all their events, once for each set of indexes that is passed over; `own` is
+    the study's own. Raises FoldFailed."""
+    made = {
+        (about, skipped): new_aggregate(about, own)
+        for about in originators
+        for skipped in variants.get(about, (NOTHING,))
+    }
+    for event in events:
+        for skipped in variants.get(event.originator, (NOTHING,)):
+            fold_one(made[event.originator, skipped], event, skipped=skipped)
+    return made
 
 
 def event_name(conn: Conn, study: str, index: int) -> str:
@@ -178,12 +261,20 @@ def event_name(conn: Conn, study: str, index: int) -> str:
     return stored_statement(found[0]).event if found else "missing"
 
 
-def subjects_of(conn: Conn, study: str, own: UUID, events: frozenset[str] | None, size: int) -> Iterable[Subject]:
-    """Every subject of a study as of a size, folded from these events (None: all) and the acts upon them."""
+def subjects_of(
+    conn: Conn,
+    study: str,
+    own: UUID,
+    events: frozenset[str] | None,
+    size: int,
+    left_out: Callable[[UUID, int], bool] = lambda about, index: False,
+) -> Iterable[Subject]:
+    """Every subject of a study as of a size, folded from these events (None: all) and the acts upon them, without the
+    events that are `left_out`, by aggregate and index."""
     wanted = frozenset(model.__name__ for model in CATALOGUE) if events is None else events | ACTS
     subjects: dict[UUID, Subject] = {}
     for event in events_of_topics(conn, study, topics_of(wanted), size):
-        if event.originator == own:
+        if event.originator == own or left_out(event.originator, event.idx):
             continue
         subject = subjects.get(event.originator)
         if subject is None:

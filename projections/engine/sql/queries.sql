@@ -59,6 +59,11 @@ SELECT e.* FROM unnest(%(topics)s::text[]) AS wanted (topic) CROSS JOIN LATERAL 
 ) AS e
 ORDER BY e.idx LIMIT %(limit)s
 
+-- places --
+-- Returns the topic and the originator of the events at some indexes.
+SELECT idx, topic, originator_id FROM ledger.events
+WHERE study_id = %(study)s AND idx = ANY (%(indexes)s::bigint[])
+
 -- originators --
 -- Returns every originator below an index with the number of its events, in order of their ids.
 SELECT originator_id, count(*) FROM ledger.events
