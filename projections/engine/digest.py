@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psycopg import Connection, sql
@@ -26,11 +26,13 @@ FETCH = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """`root` and the digest of each partition, in lowercase hex; how many rows there are."""
+    """`root` and the digest of each partition, in lowercase hex; how many rows there are, and in each partition as far
+    as this was counted."""
 
     root: str
     partitions: dict[str, str]
     rows: int
+    sizes: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
 
 def of_rows(definition: Definition, rows: Iterable[tuple[str, str, Sequence[Any]]]) -> Digest:
@@ -61,7 +63,7 @@ class Sums:
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
         self._partitions: dict[str, hashlib._Hash] = {}
-        self._rows = 0
+        self._sizes: dict[str, int] = {}
 
     def add(self, table: Table, rows: Iterable[tuple[str, Sequence[Any]]]) -> None:
         """Take in a table's rows, in order of partition and key."""
@@ -74,24 +76,23 @@ class Sums:
         for name, values in rows:
             if summed is None or name != partition:
                 partition, summed = name, self._partitions.setdefault(name, hashlib.sha256())
-                summed.update(_encoded((table.name,)))
-            summed.update(_encoded(values))
-            self._rows += 1
+                summed.update(encoded((table.name,)))
+            summed.update(encoded(values))
+            self._sizes[name] = self._sizes.get(name, 0) + 1
             yield name, values
 
     def digest(self) -> Digest:
         """The digest of what was taken in."""
-        return of_partitions(
-            self._definition, {name: summed.hexdigest() for name, summed in self._partitions.items()}, self._rows
-        )
+        summed = {name: found.hexdigest() for name, found in self._partitions.items()}
+        return replace(of_partitions(self._definition, summed, sum(self._sizes.values())), sizes=self._sizes)
 
 
 def of_partitions(definition: Definition, partitions: Mapping[str, str], rows: int) -> Digest:
     """The digest of a projection whose partitions have these digests (hex)."""
     ordered = {name: partitions[name] for name in sorted(partitions)}
-    root = hashlib.sha256(_encoded((definition.name, definition.version)))
+    root = hashlib.sha256(encoded((definition.name, definition.version)))
     for name, summed in ordered.items():
-        root.update(_encoded((name, summed)))
+        root.update(encoded((name, summed)))
     return Digest(root.hexdigest(), ordered, rows)
 
 
@@ -100,7 +101,7 @@ def in_order(definition: Definition) -> list[Table]:
     return sorted(definition.tables, key=lambda table: table.name)
 
 
-def _encoded(values: Sequence[Any]) -> bytes:
+def encoded(values: Sequence[Any]) -> bytes:
     """The values of a row, each with its kind and length, the row with its number of values."""
     parts = [len(values).to_bytes(4)]
     for value in values:
@@ -113,7 +114,7 @@ def _encoded(values: Sequence[Any]) -> bytes:
         elif isinstance(value, str):
             parts.append(_measured(b"t", value.encode()))
         else:
-            parts.append(_measured(b"l", _encoded(value)))
+            parts.append(_measured(b"l", encoded(value)))
     return b"".join(parts)
 
 

@@ -96,6 +96,16 @@ class RebuildRunning(Refusal):
     remedy = "Wait until the other rebuild has ended; one that was killed gives its turn back by itself."
 
 
+class NormaliserUnsound(Refusal):
+    """What a new version declares about its differences from the version before cannot be applied to its rows."""
+
+    rule, status = "REPLAY-20", 409
+    remedy = (
+        "Mend the normaliser and raise the version; a row that it yields has a table of the new version, every column "
+        "that the table had before, and values of the columns' types, or ANYTHING."
+    )
+
+
 def one_of(name: str, given: str | None, possible: Iterable[str]) -> None:
     """Refuse a value that is none of the possible ones: nothing would be found by it, and that would look like an
     answer. Raises ReadingMalformed."""

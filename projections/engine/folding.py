@@ -294,6 +294,11 @@ def aggregates_below(conn: Conn, study: str, after: dict[UUID, int], stop: int) 
     return _stored(conn, "aggregates", values)
 
 
+def first_events(conn: Conn, study: str, originators: Iterable[UUID], stop: int) -> list[StoredEvent]:
+    """The first event of each of these originators that has one below an index."""
+    return _stored(conn, "first_events", {"study": study, "originators": list(originators), "stop": stop})
+
+
 def topics_of(events: Iterable[str]) -> list[str]:
     """The topics of these events in every version that this release knows."""
     return [f"{event}/{version}" for event in sorted(events) for version in range(1, CATALOGUE[event].v + 1)]

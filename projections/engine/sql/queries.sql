@@ -64,6 +64,12 @@ ORDER BY e.idx LIMIT %(limit)s
 SELECT idx, topic, originator_id FROM ledger.events
 WHERE study_id = %(study)s AND idx = ANY (%(indexes)s::bigint[])
 
+-- first_events --
+-- Returns the first event of each of some originators, as far as it stands below an index.
+SELECT idx, originator_id, originator_version, state, disclosures, recorded_at, redacted FROM ledger.entries
+WHERE study_id = %(study)s AND originator_id = ANY (%(originators)s::uuid[]) AND originator_version = 1
+  AND idx < %(stop)s
+
 -- originators --
 -- Returns every originator below an index with the number of its events, in order of their ids.
 SELECT originator_id, count(*) FROM ledger.events
