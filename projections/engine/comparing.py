@@ -24,7 +24,7 @@ from psycopg.rows import TupleRow
 from ledger.domain.aggregate import Subject, study_aggregate_id
 from ledger.domain.participation import site_of
 from ledger.signing.encoding import b64url
-from projections.definitions import DEFINITIONS
+from projections.definitions import known_models
 from projections.engine import digest
 from projections.engine.definition import STUDY_PARTITION, Definition, ReadModel
 from projections.engine.difference import MAX_ROWS_HELD, Difference, PartRow, differences, flipped
@@ -92,10 +92,11 @@ def compare(
     after: ReadModel,
     size: int,
     write: Write = lambda batch: None,
-    known: Iterable[Definition] = DEFINITIONS,
+    known: Iterable[Definition] | None = None,
 ) -> Comparison:
     """Compare two read models of a study, both at `size` in the snapshot that `conn` is in. `write` is given every
-    difference, in batches. Raises NormaliserUnsound, StudyNotKnown, and what `write` raises."""
+    difference, in batches. `known`: the versions that may lie between, those of this release unless given. Raises
+    NormaliserUnsound, StudyNotKnown, and what `write` raises."""
     pair = _Pair.of(before, after, known)
     sums = [digest.of_tables(conn, model.schema, model.definition, study) for model in (before, after)]
     tally = Tally()
@@ -116,7 +117,7 @@ def recheck(
     before: ReadModel,
     after: ReadModel,
     partitions: Iterable[str],
-    known: Iterable[Definition] = DEFINITIONS,
+    known: Iterable[Definition] | None = None,
 ) -> frozenset[Class]:
     """Which classes of differences (table, column, kind) of these partitions are unexplained now, both read models
     standing at one size in the transaction that `conn` is in. Raises NormaliserUnsound."""
@@ -138,7 +139,9 @@ class _Pair:
     after: ReadModel
 
     @classmethod
-    def of(cls, before: ReadModel, after: ReadModel, known: Iterable[Definition]) -> _Pair:
+    def of(cls, before: ReadModel, after: ReadModel, known: Iterable[Definition] | None) -> _Pair:
+        if known is None:
+            known = [model.definition for model in known_models()]
         older, newer = sorted((before, after), key=lambda model: model.definition.version)
         return cls(lineage(older.definition, newer.definition, known), before, after)
 

@@ -190,11 +190,13 @@ CREATE TABLE {schema}."_differences" (
     table_name  text COLLATE "C" NOT NULL,
     key         text COLLATE "C" NOT NULL,
     kind        text COLLATE "C" NOT NULL CHECK (kind IN ('added', 'removed', 'changed')),
-    column_name text COLLATE "C",
-    before      text,
-    after       text,
+    column_name text COLLATE "C" NOT NULL,
+    path        text COLLATE "C" NOT NULL,
+    before      text COLLATE "C",
+    after       text COLLATE "C",
+    expected    text COLLATE "C",
     intended    boolean NOT NULL,
-    why         text,
+    why         text COLLATE "C" NOT NULL,
     PRIMARY KEY (study_id, number)
 );
 CREATE INDEX ON {schema}."_differences" (study_id, partition)
@@ -296,3 +298,39 @@ LEFT JOIN LATERAL (
     SELECT size FROM ledger.checkpoints WHERE study_id = s.study_id ORDER BY size DESC LIMIT 1
 ) AS c ON true
 ORDER BY s.study_id, d.name, d.version, d.generation
+
+-- copy_differences --
+-- Takes differences in, many at a time.
+COPY {schema}."_differences" (study_id, partition, table_name, key, kind, column_name, path, before, after, expected,
+                              intended, why) FROM STDIN
+
+-- forget_redacted --
+-- Takes the differences of partitions away in which something was redacted from an index on: what a comparison read
+-- before may be in them.
+DELETE FROM {schema}."_differences" WHERE study_id = %(study)s AND partition IN (
+    SELECT CASE WHEN e.originator_id = %(own)s THEN 'study' ELSE e.originator_id::text END
+    FROM ledger.redactions AS r JOIN ledger.events AS e ON e.study_id = r.study_id AND e.jti = r.jti
+    WHERE r.study_id = %(study)s AND r.effective_idx >= %(size)s)
+
+-- differences --
+-- Returns kept differences in order, those of one partition, table, column, key or of all, the unexplained ones or all;
+-- none of a partition in which something is redacted that its read model has not taken in.
+SELECT partition, table_name, key, kind, column_name, path, before, after, expected, intended, why
+FROM {schema}."_differences"
+WHERE study_id = %(study)s
+  AND (%(partition)s::text IS NULL OR partition = %(partition)s)
+  AND (%(table)s::text IS NULL OR table_name = %(table)s)
+  AND (%(key)s::text IS NULL OR key = %(key)s)
+  AND (NOT %(unexplained)s OR NOT intended)
+  AND partition NOT IN (
+    SELECT CASE WHEN e.originator_id = %(own)s THEN 'study' ELSE e.originator_id::text END
+    FROM ledger.redactions AS r JOIN ledger.events AS e ON e.study_id = r.study_id AND e.jti = r.jti
+    WHERE r.study_id = %(study)s AND r.effective_idx >= coalesce((
+        SELECT position FROM projection.positions WHERE study_id = %(study)s AND schema_name = %(schema)s), 0))
+ORDER BY partition, table_name, key, kind, column_name, path, why, before, after, expected
+LIMIT %(limit)s
+
+-- counted_differences --
+-- Returns how many differences are kept of each partition, intended and not.
+SELECT partition, count(*) FILTER (WHERE intended), count(*) FILTER (WHERE NOT intended)
+FROM {schema}."_differences" WHERE study_id = %(study)s GROUP BY partition ORDER BY partition
