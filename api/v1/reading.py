@@ -31,7 +31,7 @@ from ledger.writer import StudyWriter
 from projections.engine.reading import cut_size, moment_of
 
 STUDY_ID = re.compile(r"[A-Z0-9-]{3,32}")
-TIMES = frozenset({"as_of", "from", "to"})
+TIMES = frozenset({"as_of", "occurred_by", "from", "to"})
 """Parameters that may be a time, in the addresses that have them."""
 _UNESCAPED_PLUS = re.compile(r"\d:\d\d(\.\d+)? \d\d(:?\d\d)?$")
 WAIT_LIMIT_SECONDS = 10.0
@@ -89,7 +89,7 @@ def known_parameters(request: Request) -> None:
     """A parameter that a route does not have is refused: ignored, it would seem to have been heeded. A time that
     cannot be read is refused under the name that it has in the address."""
     route = request.scope["route"]
-    known = {field.alias for field in route.dependant.query_params}
+    known = {field.alias for field in _fields(route.dependant)}
     unknown = [name for name in request.query_params if name not in known]
     if unknown:
         takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
@@ -99,10 +99,17 @@ def known_parameters(request: Request) -> None:
         if _UNESCAPED_PLUS.search(given):
             because = f"{name}={given[:60]!r} has a space before its offset: in an address `+` is written %2B"
             raise BadRequest(because)
-    for name in TIMES & known - {"as_of"}:  # by the names that the address has for them
+    for name in TIMES & known - {"as_of", "occurred_by"}:  # by the names that the address has for them
         given = request.query_params.get(name, "")
         if given and not given.isdecimal():
             moment_of(given, name)
+
+
+def _fields(dependant: Any) -> Iterator[Any]:
+    """The query parameters of a route and of what it depends on."""
+    yield from dependant.query_params
+    for one in dependant.dependencies:
+        yield from _fields(one)
 
 
 def study_id(value: str) -> str:

@@ -1,15 +1,17 @@
 """GET of the projections: subjects, cohorts, schedule, safety, outcomes, signatures, audit trail, findings, protocol.
 
-Every answer stands for one state: `as_of` (a size or a time) chooses it, `wait_for` (a size, 10 s at most)
-waits for it, `Ledger-Index`, `Ledger-Root` and `Projection-Version` name it.
+Every answer stands for one state: `as_of` (a size or a time) chooses it as it was known then, `occurred_by` (a date or
+a time) as it happened, `wait_for` (a size, 10 s at most) waits for it; `Ledger-Index`, `Ledger-Root` and
+`Projection-Version` name it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request
@@ -36,25 +38,57 @@ MAX_ROWS = 1_000
 """Rows of a page."""
 
 
+@dataclass(frozen=True, slots=True)
+class When:
+    """Which state a reading is of: the parameters that every view takes."""
+
+    as_of: Annotated[
+        str | None,
+        Query(
+            description="As it was known then: a size (the indexes below it), a time with its offset (what was "
+            "recorded up to it), or a date, which means its end in UTC. Left out: as it is known now."
+        ),
+    ] = None
+    occurred_by: Annotated[
+        str | None,
+        Query(
+            description="As it happened: only what had occurred by this time, or by the end of this date where it "
+            "happened, according to what is known at `as_of`, corrections applied. What may have occurred by then is "
+            "left out and counted in the cut (`uncertain`)."
+        ),
+    ] = None
+    wait_for: Annotated[
+        int | None, Query(description="Answer once the projection has reached this size; 503 after 10 s.")
+    ] = None
+
+
+Cut = Annotated[When, Depends()]
+
+
 def view_router(ledger: Ledger) -> APIRouter:
     """The routes below /v1/studies that read projections."""
     router = APIRouter(prefix="/v1/studies/{study}", tags=["views"], dependencies=[Depends(known_parameters)])
 
-    def reading(study: str, name: str, as_of: str | None, wait_for: int | None) -> Any:
+    def reading(study: str, name: str, when: When) -> Any:
         return open_reader(
-            ledger.database, study_id(study), name, as_of=as_of, wait_for=wait_for, now=datetime.now(UTC)
+            ledger.database,
+            study_id(study),
+            name,
+            as_of=when.as_of,
+            wait_for=when.wait_for,
+            now=datetime.now(UTC),
+            occurred_by=when.occurred_by,
         )
 
-    def shown(
-        study: str, name: str, as_of: str | None, wait_for: int | None, view: Callable[[Reader], Any]
-    ) -> Response:
-        with reading(study, name, as_of, wait_for) as reader:
+    def shown(study: str, name: str, when: When, view: Callable[[Reader], Any]) -> Response:
+        with reading(study, name, when) as reader:
             value = view(reader)
             return Response(msgspec.json.encode(value), headers=_headers(reader), media_type="application/json")
 
     @router.get("/subjects")
     def subjects(
         study: str,
+        when: Cut,
         site: str | None = None,
         population: str | None = None,
         status: str | None = None,
@@ -62,15 +96,12 @@ def view_router(ledger: Ledger) -> APIRouter:
         search: str | None = None,
         after: str | None = None,
         limit: int = Query(100, ge=1, le=MAX_ROWS),
-        as_of: str | None = None,
-        wait_for: int | None = None,
     ) -> Response:
         """Subjects with number, site, population, status and cohort."""
         return shown(
             study,
             "patient",
-            as_of,
-            wait_for,
+            when,
             lambda r: patient.subjects(
                 r,
                 site=site,
@@ -84,104 +115,98 @@ def view_router(ledger: Ledger) -> APIRouter:
         )
 
     @router.get("/subjects/{subject}")
-    def subject(study: str, subject: str, as_of: str | None = None, wait_for: int | None = None) -> Response:
+    def subject(study: str, subject: str, when: Cut) -> Response:
         """The whole state of a subject, named by UUID or number."""
-        return shown(study, "patient", as_of, wait_for, lambda r: patient.subject(r, subject))
+        return shown(study, "patient", when, lambda r: patient.subject(r, subject))
 
     @router.get("/subjects/{subject}/history/{jti}")
     def history(
         study: str,
         subject: str,
         jti: str,
+        when: Cut,
         field: str | None = None,
-        as_of: str | None = None,
-        wait_for: int | None = None,
     ) -> Response:
         """Every value that a record, or one field of it, has had, in order."""
-        return shown(study, "patient", as_of, wait_for, lambda r: patient.history(r, subject, jti, field))
+        return shown(study, "patient", when, lambda r: patient.history(r, subject, jti, field))
 
     @router.get("/findings")
-    def findings(study: str, as_of: str | None = None, wait_for: int | None = None) -> Response:
+    def findings(study: str, when: Cut) -> Response:
         """The rules that recorded facts break."""
-        return shown(study, "patient", as_of, wait_for, patient.findings)
+        return shown(study, "patient", when, patient.findings)
 
     @router.get("/cohorts")
-    def cohorts(study: str, as_of: str | None = None, wait_for: int | None = None) -> Response:
+    def cohorts(study: str, when: Cut) -> Response:
         """Cohorts: seats, dose, reviews, what blocks the next step."""
-        return shown(study, "cohort", as_of, wait_for, cohort.cohorts)
+        return shown(study, "cohort", when, cohort.cohorts)
 
     @router.get("/cohorts/{name}")
-    def one_cohort(study: str, name: str, as_of: str | None = None, wait_for: int | None = None) -> Response:
+    def one_cohort(study: str, name: str, when: Cut) -> Response:
         """One cohort."""
-        return shown(study, "cohort", as_of, wait_for, lambda r: cohort.cohort(r, name))
+        return shown(study, "cohort", when, lambda r: cohort.cohort(r, name))
 
     @router.get("/schedule")
     def planned(
         study: str,
+        when: Cut,
         subject: str | None = None,
         site: str | None = None,
         standing: str | None = None,
         after: str | None = None,
         limit: int = Query(50, ge=1, le=MAX_ROWS),
-        as_of: str | None = None,
-        wait_for: int | None = None,
     ) -> Response:
         """Planned against actual for every time point."""
         return shown(
             study,
             "schedule",
-            as_of,
-            wait_for,
+            when,
             lambda r: schedule.schedule(r, subject=subject, site=site, standing=standing, after=after, limit=limit),
         )
 
     @router.get("/safety")
-    def adverse(study: str, as_of: str | None = None, wait_for: int | None = None) -> Response:
+    def adverse(study: str, when: Cut) -> Response:
         """Adverse events, dose-limiting toxicities, reporting clocks."""
-        return shown(study, "safety", as_of, wait_for, safety.safety)
+        return shown(study, "safety", when, safety.safety)
 
     @router.get("/outcomes")
-    def measured(study: str, as_of: str | None = None, wait_for: int | None = None) -> Response:
+    def measured(study: str, when: Cut) -> Response:
         """The protocol's outcome measures."""
-        return shown(study, "outcomes", as_of, wait_for, outcomes.outcomes)
+        return shown(study, "outcomes", when, outcomes.outcomes)
 
     @router.get("/signatures")
     def signed(
         study: str,
+        when: Cut,
         standing: str | None = None,
         signer: str | None = None,
         subject: str | None = None,
         site: str | None = None,
         after: int = Query(0, ge=0),
         limit: int = Query(100, ge=1, le=MAX_ROWS),
-        as_of: str | None = None,
-        wait_for: int | None = None,
     ) -> Response:
         """Every electronic signature with its manifestation and standing, in order of the log from index `after` on."""
         return shown(
             study,
             "signatures",
-            as_of,
-            wait_for,
+            when,
             lambda r: signatures.signatures(r, standing, signer, subject, site, after, limit),
         )
 
     @router.get("/signatures/to-sign-again")
     def to_sign_again(
         study: str,
+        when: Cut,
         signer: str | None = None,
         subject: str | None = None,
         site: str | None = None,
-        as_of: str | None = None,
-        wait_for: int | None = None,
     ) -> Response:
         """The signed records that changed since, by investigator: to be reviewed and signed again."""
-        return shown(study, "signatures", as_of, wait_for, lambda r: signatures.to_sign_again(r, signer, subject, site))
+        return shown(study, "signatures", when, lambda r: signatures.to_sign_again(r, signer, subject, site))
 
     @router.get("/protocol")
-    def protocol(study: str, as_of: str | None = None, wait_for: int | None = None) -> Response:
+    def protocol(study: str, when: Cut) -> Response:
         """Adopted versions, the interpretations that stand, open ambiguities, the newest file."""
-        return shown(study, "cohort", as_of, wait_for, _protocol)
+        return shown(study, "cohort", when, _protocol)
 
     @router.get("/refusals")
     def refusals(
@@ -205,6 +230,7 @@ def view_router(ledger: Ledger) -> APIRouter:
     def trail(
         request: Request,
         study: str,
+        when: Cut,
         subject: str | None = None,
         site: str | None = None,
         actor: str | None = None,
@@ -219,8 +245,6 @@ def view_router(ledger: Ledger) -> APIRouter:
         cursor: str | None = None,
         limit: int = Query(100, ge=1, le=MAX_ROWS),
         format: str | None = None,
-        as_of: str | None = None,
-        wait_for: int | None = None,
     ) -> Response:
         """One row per changed data point; JSON by page, NDJSON and CSV whole."""
         filters = audit_trail.Filters(
@@ -238,9 +262,9 @@ def view_router(ledger: Ledger) -> APIRouter:
         )
         kind = _format(request, format)
         if kind == "json":
-            return shown(study, "audit_trail", as_of, wait_for, lambda r: audit_trail.page(r, filters, cursor, limit))
+            return shown(study, "audit_trail", when, lambda r: audit_trail.page(r, filters, cursor, limit))
         with ExitStack() as stack:
-            reader = stack.enter_context(reading(study, "audit_trail", as_of, wait_for))
+            reader = stack.enter_context(reading(study, "audit_trail", when))
             write = audit_trail.csv if kind == "csv" else audit_trail.ndjson
             lines = write(reader, filters)  # a refusal comes before the answer begins
             parts = _held(stack.pop_all(), lines)

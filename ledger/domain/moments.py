@@ -15,7 +15,7 @@ from ledger.protocol.dates import Duration, PartialTime, parse_duration, parse_t
 from ledger.protocol.dates import is_before as _is_before
 from ledger.protocol.dates import local_dates as _local_dates
 
-_OWN_TIME = {
+OWN_TIME = {
     "InfusionGiven": "started_at",
     "TreatmentAdministered": "started_at",
     "VisitRecorded": "started_at",
@@ -55,7 +55,7 @@ def length(text: str) -> Duration:
 
 def happened(record: Record) -> str | None:
     """When what a record says took place, as declared; None where unknown."""
-    own = record.content.get(_OWN_TIME.get(record.event, "occurred_at"))
+    own = record.content.get(OWN_TIME.get(record.event, "occurred_at"))
     return own if own is not None else record.occurred_at
 
 

@@ -1,7 +1,8 @@
 """The audit trail as a page, a stream, a file: one line a data point.
 
 Filters and order are answered by indexes, pages by keyset: a page costs the same at any length of the trail. A
-reading as of size N is the lines of the indexes below N. Role is the one acted in; organisation the one held then.
+reading as of size N is the lines of the indexes below N; `occurred_by` keeps the lines of what had happened by then.
+Role is the one acted in; organisation the one held then.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import msgspec
 from ledger.domain.catalogue import CATALOGUE
 from projections.audit_trail import files
 from projections.audit_trail.definition import STANDING
+from projections.audit_trail.happened import Occurring
 from projections.audit_trail.lines import COLUMNS, Lines
 from projections.engine.errors import ReadingMalformed, RecordNotFound, one_of
 from projections.engine.reading import Reader, moment_of
@@ -201,11 +203,14 @@ def _read_cursor(cursor: str, filters: Filters, columns: int) -> tuple[tuple[Any
 def _entries(reader: Reader, asked: Asked, field: str | None, size: int) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
     """Entries with their lines, fetched so many at a time."""
     made = Lines(reader)
+    occurring = None if reader.occurred is None else Occurring(reader, reader.occurred)
+    size = size if occurring is None else max(size, _STREAM_PAGE)
     asked = asked._replace(limit=size)
     while True:
         found = reader.rows.select("entries", asked)
-        made.learn(found)
-        for entry in found:
+        shown = found if occurring is None else occurring.of(found)
+        made.learn(shown)
+        for entry in shown:
             lines = made.of(entry, field)
             if lines:
                 yield entry, lines

@@ -34,6 +34,13 @@ class CutBeyond(Refusal):
     remedy = "State a size up to that of the newest checkpoint, or leave `as_of` out."
 
 
+class NotHappenedYet(Refusal):
+    """What had happened is asked for a moment that this reading knows nothing of yet."""
+
+    rule, status = "READ-14", 422
+    remedy = "State an `occurred_by` up to the moment of the reading: its `as_of`, or now."
+
+
 class ProjectionStopped(Refusal):
     """The page stands still at an event that it could not take in."""
 

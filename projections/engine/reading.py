@@ -1,4 +1,4 @@
-"""Reading: one moment, one read model, one size; live or as of an earlier size.
+"""Reading: one moment, one read model, one size; live or as of an earlier size, and as it was known or as it happened.
 
 Rules:
 - a reader sees one snapshot: the pointer is followed once, and rows, position and the study are of one size;
@@ -6,6 +6,8 @@ Rules:
   changed: a reader that is further on makes its own copy;
 - a reading as of a size folds the events below it by the same handler that follows the ledger, lazily: the page of one
   subject folds one subject. A temporal projection is cut by its indexes instead;
+- `occurred_by` leaves out of that what had not happened by a moment (see `occurrence`): rows are folded from what had,
+  by the same handler; a temporal projection asks of each row whether it is in;
 - what is redacted is served by nobody: until the projection has taken the redaction in, a reading waits for it;
 - "now" is given by the caller; in a reading as of an earlier moment, and in a study with a simulated clock, it is the
   ledger's own time.
@@ -21,29 +23,33 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
-from uuid import UUID
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.domain.aggregate import Study, Subject
 from ledger.domain.context import Roster, Seat
+from ledger.domain.moments import at
 from ledger.merkle.tiles import HashTiles, MissingTile
+from ledger.protocol.dates import FARTHEST_EAST
 from ledger.signing.encoding import b64url
 from ledger.store.database import Database
 from ledger.store.evidence import checkpoint_at, read_tile, tile_roots
 from ledger.store.statements import leaf_hashes
 from projections.definitions import model_of
-from projections.engine.definition import STUDY_PARTITION, Definition, ReadModel, Row
+from projections.engine.definition import ReadModel
+from projections.engine.earlier import Fold, Uncertain, cut_study, cut_subject
 from projections.engine.errors import (
     CutBeyond,
+    NotHappenedYet,
     ProjectionBehind,
     ProjectionStopped,
     ReadingMalformed,
     RedactionAhead,
     StudyNotKnown,
 )
-from projections.engine.folding import aggregates_below, fold_one, new_aggregate, subjects_of
+from projections.engine.folding import subjects_of
+from projections.engine.occurrence import OccurredBy
 from projections.engine.rows import MemoryRows, Rows, TableRows
 from projections.engine.sql import SQL, on
 from projections.engine.studies import StudyCache, cache_of
@@ -82,6 +88,8 @@ class Reader:
     newest: Rows
     conn: Conn = field(repr=False)
     cache: StudyCache = field(repr=False)
+    occurred: OccurredBy | None = None
+    uncertain: Uncertain = field(default_factory=Uncertain)
 
     @property
     def projection_version(self) -> int:
@@ -96,6 +104,8 @@ class Reader:
     @cached_property
     def roster(self) -> Roster:
         """Who sits where, and nothing else of the roster; not to be changed."""
+        if self.occurred is not None:
+            return self.cache.roster_by(self.conn, self.study_id, self.size, self.study, self.occurred)
         return self.cache.roster_at(self.conn, self.study_id, self.size)
 
     @cached_property
@@ -110,7 +120,10 @@ class Reader:
 
     def subjects_from(self, events: frozenset[str]) -> Iterable[Subject]:
         """Every subject as of this size, folded from these events and the acts upon them alone."""
-        return subjects_of(self.conn, self.study_id, self.study.id, events, self.size)
+        found = subjects_of(self.conn, self.study_id, self.study.id, events, self.size)
+        if self.occurred is None:
+            return found
+        return (cut_subject(one, self.occurred, self.study) for one in found)
 
     @cached_property
     def root(self) -> str:
@@ -122,7 +135,11 @@ class Reader:
         return _size_at(self.conn, self.study_id, moment, self.size)
 
     def cut(self) -> dict[str, Any]:
-        """What an answer stands for: size, root, time, projection."""
+        """What an answer stands for: size, root, time, projection; with `occurred_by`, by when it had happened, and how
+        many records that the answer looked at may have occurred by then and are left out."""
+        happened = {}
+        if self.occurred is not None:
+            happened = {"occurred_by": self.occurred.text, "uncertain": self.uncertain.total}
         return {
             "study": self.study_id,
             "size": self.size,
@@ -132,6 +149,7 @@ class Reader:
             "projection": self.model.definition.name,
             "version": self.projection_version,
             "fingerprint": self.fingerprint,
+            **happened,
         }
 
 
@@ -143,13 +161,16 @@ def open_reader(
     as_of: int | str | None,
     wait_for: int | str | None,
     now: datetime,
+    occurred_by: str | None = None,
 ) -> Iterator[Reader]:
     """A reader of one projection, valid inside the `with` block.
 
     `as_of`: a size (digits), or a time: ISO 8601 with offset, or a date, which means its end in UTC. `wait_for`: a
-    size that the projection has to have reached. `now`: the moment of reading, aware. Raises StudyNotKnown,
-    ReadingMalformed, CutBeyond, ProjectionBehind, ProjectionStopped, and the store's own errors.
+    size that the projection has to have reached. `now`: the moment of reading, aware. `occurred_by`: a time with
+    offset, or a date, which means its end where things happened. Raises StudyNotKnown, ReadingMalformed, CutBeyond,
+    NotHappenedYet, ProjectionBehind, ProjectionStopped, and the store's own errors.
     """
+    occurred = None if occurred_by is None else occurred_by_of(occurred_by)
     model = model_of(name)
     wanted = _size("wait_for", wait_for)
     if wanted is not None:
@@ -167,10 +188,19 @@ def open_reader(
         state = cache.study_at(conn, study, size)
         live = size == position
         newest: Rows = TableRows(conn, definition, model.schema, study)
-        earlier: Rows = MemoryRows(definition, _Fold(conn, definition, study, size, state))
-        rows = newest if live or definition.temporal else earlier
-        at = _moment(conn, study, state, size, as_of, now)
-        yield Reader(study, model, size, signed, at, as_of is None, state, rows, newest, conn, cache)
+        moment = _moment(conn, study, state, size, as_of, now)
+        uncertain = Uncertain()
+        if occurred is not None:
+            _check_happened(conn, study, occurred, size, as_of, moment)
+            state, moment = cut_study(state, occurred, uncertain), min(moment, occurred.moment)
+            if definition.temporal:
+                uncertain = Uncertain()  # its view counts the entries that it looks at
+        fold = Fold(conn, definition, study, size, state, occurred, uncertain)
+        told = definition.temporal or (live and occurred is None)
+        rows: Rows = newest if told else MemoryRows(definition, fold)
+        yield Reader(
+            study, model, size, signed, moment, as_of is None, state, rows, newest, conn, cache, occurred, uncertain
+        )
 
 
 _Begun = tuple[Conn, int, int, ProjectionStopped | None]
@@ -302,10 +332,40 @@ def moment_of(text: str, name: str, begins: bool = False) -> datetime:
             return datetime.combine(date.fromisoformat(text), edge, UTC)
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ReadingMalformed(f"{name}={text!r} is neither a size nor a date or time") from None
+        kinds = "a date nor a time" if name == "occurred_by" else "a size nor a date or time"
+        raise ReadingMalformed(f"{name}={text!r} is neither {kinds}") from None
     if moment.tzinfo is None:
         raise ReadingMalformed(f"{name}={text!r} has no offset, so it could be any of several moments")
-    return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ReadingMalformed(f"{name}={text!r} is before or after every moment that can be named in UTC") from None
+
+
+def occurred_by_of(text: str) -> OccurredBy:
+    """What `occurred_by` means: a time with offset, or a day, which ends where things happened. Raises
+    ReadingMalformed."""
+    if _DIGITS.fullmatch(text):
+        raise ReadingMalformed(f"occurred_by={text!r} is a number: sizes are for as_of, this is a date or a time")
+    moment = moment_of(text, "occurred_by")
+    if _DATE.fullmatch(text):
+        begins = moment_of(text, "occurred_by", begins=True)
+        east = begins - FARTHEST_EAST if begins.year > 1 else begins  # a day begins where the sun rises first
+        return OccurredBy(text, east, moment, moment.date())
+    said = at(text)
+    return OccurredBy(text, moment, moment if said is None else said.instants(None)[1])
+
+
+def _check_happened(
+    conn: Conn, study: str, occurred: OccurredBy, size: int, as_of: int | str | None, moment: datetime
+) -> None:
+    """Refuse to say what had happened by a moment that lies after everything this reading knows of."""
+    known = moment
+    if as_of is not None and (isinstance(as_of, int) or _DIGITS.fullmatch(as_of)):
+        following = conn.execute(SQL["recorded_at"], {"study": study, "idx": size}).fetchone()
+        known = moment if following is None else datetime.fromisoformat(following[0])
+    if occurred.begins > known:
+        raise NotHappenedYet(f"occurred_by={occurred.text!r} lies after {known.isoformat()}, of which this reading is")
 
 
 def _moment(conn: Conn, study: str, state: Study, size: int, as_of: int | str | None, now: datetime) -> datetime:
@@ -319,33 +379,3 @@ def _moment(conn: Conn, study: str, state: Study, size: int, as_of: int | str | 
         if row is not None:
             return datetime.fromisoformat(row[0])
     return now
-
-
-# -- an earlier size ------------------------------------------------------------------------------------------
-
-
-class _Fold:
-    """Folds a definition's rows as of a size: of one partition, or of all."""
-
-    def __init__(self, conn: Conn, definition: Definition, study: str, size: int, state: Study) -> None:
-        self._conn, self._definition, self._study, self._size = conn, definition, study, size
-        self._state = state
-
-    def __call__(self, partition: str | None) -> Iterator[tuple[str, Iterable[Row]]]:
-        definition = self._definition
-        if definition.study and partition in (None, STUDY_PARTITION):
-            yield STUDY_PARTITION, definition.rows(self._state, list(self._state.records))
-        if partition is None:
-            for subject in subjects_of(self._conn, self._study, self._state.id, self._definition.events, self._size):
-                yield str(subject.id), definition.rows(subject, list(subject.records))
-        elif partition != STUDY_PARTITION:
-            subject = self._one(UUID(partition))
-            if len(subject.records):
-                yield partition, definition.rows(subject, list(subject.records))
-
-    def _one(self, subject_id: UUID) -> Subject:
-        subject = new_aggregate(subject_id, self._state.id)
-        assert isinstance(subject, Subject)
-        for event in aggregates_below(self._conn, self._study, {subject_id: 0}, self._size):
-            fold_one(subject, event)
-        return subject

@@ -18,6 +18,7 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.aggregate import Study, record_of, study_aggregate_id
 from ledger.domain.context import Roster
+from ledger.domain.participation import zone_of
 from ledger.domain.record import Record
 from ledger.store.database import Database
 from projections.engine.errors import StudyNotKnown
@@ -28,6 +29,7 @@ from projections.engine.folding import (
     stored_statement,
     topics_of,
 )
+from projections.engine.occurrence import OccurredBy, has_occurred, told_of
 from projections.engine.sql import SQL
 from projections.engine.stored import empty
 
@@ -88,6 +90,16 @@ class StudyCache:
             _, upto, known = self._rosters.get(study_id, (roster, 0, redacted))
             if size >= upto or known < redacted:
                 self._rosters[study_id] = (roster, size, redacted)
+        return roster
+
+    def roster_by(self, conn: Conn, study_id: str, size: int, study: Study, by: OccurredBy) -> Roster:
+        """Who had been enrolled by a moment, according to what is known at a size; enrolments that may have been later
+        are left out."""
+        roster = Roster()
+        for event in events_of_topics(conn, study_id, topics_of(SEATING), size):
+            record = record_of(stored_statement(event), event.idx, event.recorded_at)
+            if has_occurred(told_of(record), by, zone_of(study, record.site)):
+                roster.apply(record)
         return roster
 
     def _keep(self, own: UUID, kept: _Kept) -> None:

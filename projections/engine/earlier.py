@@ -1,0 +1,102 @@
+"""Rows that no table keeps: folded from the log as of a size, as far as they are asked for, and without what had not
+happened by a moment where one is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TypeVar
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from ledger.domain.aggregate import LedgerAggregate, Study, Subject
+from ledger.domain.participation import zone_of
+from projections.engine.definition import STUDY_PARTITION, Definition, Row
+from projections.engine.folding import aggregates_below, fold_one, new_aggregate, subjects_of
+from projections.engine.occurrence import OccurredBy, Zones, as_happened
+from projections.engine.stored import of_records
+
+Conn = Connection[TupleRow]
+
+A = TypeVar("A", bound=LedgerAggregate)
+
+
+@dataclass
+class Uncertain:
+    """How many records may have occurred by the moment, and are left out; each partition counts once."""
+
+    by_partition: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """Of all partitions that were looked at."""
+        return sum(self.by_partition.values())
+
+
+def zones_of(study: Study) -> Zones:
+    """The zone of each site of a study."""
+    return cache(lambda site: zone_of(study, site))
+
+
+def cut_study(study: Study, by: OccurredBy, uncertain: Uncertain) -> Study:
+    """The study with what had happened to it; whoever acts in it and the rules for reading it are whole."""
+    found = as_happened(study.records, by, zones_of(study))
+    uncertain.by_partition[STUDY_PARTITION] = found.uncertain
+    cut = of_records(Study, study.id, found.records)
+    cut.authority = study.authority
+    return cut
+
+
+def cut_subject(subject: Subject, by: OccurredBy, study: Study, uncertain: Uncertain | None = None) -> Subject:
+    """A subject with what had happened to it."""
+    found = as_happened(subject.records, by, zones_of(study))
+    if uncertain is not None:
+        uncertain.by_partition[str(subject.id)] = found.uncertain
+    return of_records(Subject, subject.id, found.records)
+
+
+class Fold:
+    """Folds a definition's rows as of a size: of one partition, or of all. `state` is the study as of it, cut already
+    where `by` is given."""
+
+    def __init__(
+        self,
+        conn: Conn,
+        definition: Definition,
+        study: str,
+        size: int,
+        state: Study,
+        by: OccurredBy | None = None,
+        uncertain: Uncertain | None = None,
+    ) -> None:
+        self._conn, self._definition, self._study, self._size = conn, definition, study, size
+        self._state, self._by, self._uncertain = state, by, uncertain
+
+    def __call__(self, partition: str | None) -> Iterator[tuple[str, Iterable[Row]]]:
+        """The rows of one partition, or of each."""
+        definition = self._definition
+        if definition.study and partition in (None, STUDY_PARTITION):
+            yield STUDY_PARTITION, definition.rows(self._state, list(self._state.records))
+        if partition is None:
+            # Whether an act is in depends on what it is about, whatever event that is.
+            events = definition.events if self._by is None else None
+            for subject in subjects_of(self._conn, self._study, self._state.id, events, self._size):
+                yield from self._rows(subject)
+        elif partition != STUDY_PARTITION:
+            yield from self._rows(self._one(UUID(partition)))
+
+    def _rows(self, subject: Subject) -> Iterator[tuple[str, Iterable[Row]]]:
+        if self._by is not None:
+            subject = cut_subject(subject, self._by, self._state, self._uncertain)
+        if len(subject.records):
+            yield str(subject.id), self._definition.rows(subject, list(subject.records))
+
+    def _one(self, subject_id: UUID) -> Subject:
+        subject = new_aggregate(subject_id, self._state.id)
+        assert isinstance(subject, Subject)
+        for event in aggregates_below(self._conn, self._study, {subject_id: 0}, self._size):
+            fold_one(subject, event)
+        return subject

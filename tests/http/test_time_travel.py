@@ -1,0 +1,164 @@
+"""Both senses of time travel on every view: as it was known then, and as it happened; each alone and together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.http.conftest import Server, follow
+from tests.http.test_problems import problem
+from tests.scenario.simulator import Simulator, Subject, Told
+
+VIEWS = (
+    "/subjects",
+    "/subjects/001",
+    "/findings",
+    "/cohorts",
+    "/cohorts/LOW",
+    "/schedule",
+    "/safety",
+    "/outcomes",
+    "/signatures",
+    "/signatures/to-sign-again",
+    "/protocol",
+    "/audit-trail",
+)
+
+
+@dataclass
+class Course:
+    """What was played: `then` is ten days after treatment, when little was known; `size` is what was known then."""
+
+    ada: Subject
+    fever: Told
+    cough: Told
+    then: str
+    size: int
+    dosed_on: str
+
+
+@pytest.fixture
+def course(trial: Simulator, server: Server) -> Course:
+    """Treated in March. In May a fever is recorded that had come after three days, a draw of then, and a cough whose
+    date is corrected from March to April; and a second subject is enrolled."""
+    trial.open_cohort("LOW")
+    ada = trial.admit(trial.subject("001"), "LOW")
+    trial.treat(ada, 1)
+    dosed = trial.clock()
+    trial.later(days=10)
+    then, size = trial.clock().date().isoformat(), len(trial.acknowledged)
+    trial.later(days=50)
+
+    def day(days: int) -> str:
+        return (dosed + timedelta(days=days)).isoformat(timespec="seconds")
+
+    fever = trial.adverse_event(ada, "fever", 2, started_at=day(3), occurred_at=day(3))
+    cough = trial.adverse_event(ada, "cough", 1, started_at=day(5), occurred_at=day(5))
+    trial.correct(cough, "occurred_at", day(35), "month misread")
+    trial.correct(cough, "started_at", day(35), "month misread")
+    trial.draw(ada, "S-1", occurred_at=day(4))
+    trial.result(ada, "FERR", "50", "ug/L", occurred_at=day(4), specimen="S-1")
+    trial.admit(trial.subject("002"), "LOW")
+    follow(server.ledger)
+    return Course(ada, fever, cough, then, size, dosed.date().isoformat())
+
+
+def got(server: Server, rest: str, **asked: Any) -> Any:
+    """A view's answer."""
+    answer = server.http.get(server.path(rest), params=asked)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_the_patient_and_the_list(server: Server, course: Course) -> None:
+    def terms(**asked: Any) -> list[str]:
+        events = got(server, "/subjects/001", **asked)["adverse_events"]["events"]
+        return sorted(one["term"] for one in events)
+
+    assert terms() == ["cough", "fever"]
+    assert terms(as_of=course.size) == []
+    assert terms(occurred_by=course.then) == ["fever"]
+    assert terms(occurred_by=course.then, as_of=course.size) == []
+
+    def listed(**asked: Any) -> list[tuple[str, int]]:
+        found = got(server, "/subjects", **asked)["subjects"]
+        return [(one["number"], one["adverse_events"]) for one in found]
+
+    assert listed() == [("001", 2), ("002", 0)]
+    assert listed(as_of=course.size) == [("001", 0)]
+    assert listed(occurred_by=course.then) == [("001", 1)]
+    assert listed(occurred_by="2026-01-01") == []
+    problem(server.http.get(server.path("/subjects/002"), params={"occurred_by": course.then}), 404, "READ-6")
+
+
+def test_cohorts_and_safety(server: Server, course: Course) -> None:
+    assert got(server, "/cohorts/LOW")["enrolled"] == 2
+    assert got(server, "/cohorts/LOW", occurred_by=course.then)["enrolled"] == 1
+    before = got(server, "/cohorts", occurred_by="2026-01-01")
+    assert {one["status"] for one in before["cohorts"]} == {"planned"} and before["enrolled"] == 0
+
+    def terms(**asked: Any) -> set[str]:
+        return {one["term"] for one in got(server, "/safety", **asked)["adverse_events"]}
+
+    assert terms() == {"cough", "fever"}
+    assert terms(as_of=course.size) == set()
+    assert terms(occurred_by=course.then) == {"fever"}
+
+
+def test_schedule_outcomes_and_signatures(server: Server, course: Course) -> None:
+    now, known, happened = (
+        got(server, "/schedule", subject="001", **asked)
+        for asked in ({}, {"as_of": course.size}, {"as_of": course.size, "occurred_by": course.then})
+    )
+    assert happened["subjects"][0]["counts"] != now["subjects"][0]["counts"]
+    assert known["subjects"][0]["occasions"] != now["subjects"][0]["occasions"]
+    assert got(server, "/schedule", occurred_by=course.then)["subjects"][0]["number"] == "001"
+    assert len(got(server, "/schedule", occurred_by=course.then)["subjects"]) == 1
+    assert got(server, "/outcomes")["enrolled"] == 2
+    assert got(server, "/outcomes", occurred_by=course.then)["enrolled"] == 1
+
+    def signed(**asked: Any) -> list[int]:
+        return [one["index"] for one in got(server, "/signatures", limit=1000, **asked)["signatures"]]
+
+    later = [index for index in signed() if index >= course.size]
+    assert later and signed(occurred_by=course.then) == [index for index in signed() if index < course.size]
+
+
+def test_the_audit_trail_on_the_page_and_in_files(server: Server, course: Course) -> None:
+    asked = {"event": "AdverseEventReported", "occurred_by": course.then}
+    assert {line["index"] for line in got(server, "/audit-trail", **asked)["rows"]} == {course.fever.index}
+    assert got(server, "/audit-trail", as_of=course.size, **asked)["rows"] == []
+    text = server.http.get(server.path("/audit-trail"), params={**asked, "format": "csv"}).text
+    assert text.count("\r\n") > 1 and all(line.startswith(f"{course.fever.index},") for line in text.splitlines()[1:])
+    stream = server.http.get(server.path("/audit-trail"), params={**asked, "format": "ndjson"}).text
+    assert stream.count("\n") == text.count("\r\n") - 1
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_takes_both_says_so_and_refuses_what_it_cannot_mean(
+    server: Server, course: Course, view: str
+) -> None:
+    plain = got(server, view)
+    assert "occurred_by" not in plain["cut"]
+    answer = server.http.get(server.path(view), params={"as_of": course.size, "occurred_by": course.then})
+    assert answer.json()["cut"]["occurred_by"] == course.then
+    assert answer.headers["Ledger-Index"] == str(course.size)
+    assert isinstance(answer.json()["cut"]["uncertain"], int)
+    address = server.path(view)
+    for wrong in ("17", "then", "2026-03-04T10:00", "2026-02-30", ""):
+        problem(server.http.get(address, params={"occurred_by": wrong}), 400, "READ-5")
+    problem(server.http.get(f"{address}?occurred_by=2026-03-04T10:00:00+01:00"), 400, "REQUEST-1")
+    problem(server.http.get(address, params={"occurred_by": "9999-01-01"}), 422, "READ-14")
+    both = {"as_of": "2026-03-01", "occurred_by": course.then}
+    problem(server.http.get(address, params=both), 422, "READ-14")
+
+
+def test_the_interface_description_tells_of_both(server: Server) -> None:
+    paths = server.http.get("/openapi.json").json()["paths"]
+    for view in VIEWS:
+        path = "/v1/studies/{study}" + view.replace("001", "{subject}").replace("LOW", "{name}")
+        said = {one["name"]: one.get("description", "") for one in paths[path]["get"]["parameters"]}
+        assert "As it happened" in said["occurred_by"] and "As it was known" in said["as_of"], path
