@@ -21,7 +21,8 @@ from psycopg.rows import TupleRow
 from ledger.domain.aggregate import Study, Subject, study_aggregate_id
 from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.record import Record
-from ledger.signing.statement import Statement, read_stored
+from ledger.signing.statement import Statement
+from projections.engine.decoding import read_statement
 from projections.engine.sql import SQL
 from projections.engine.stored import empty
 
@@ -306,7 +307,7 @@ def topics_of(events: Iterable[str]) -> list[str]:
 
 def stored_statement(event: StoredEvent) -> Statement:
     """The statement of a stored event."""
-    return read_stored(event.jwt.decode("ascii"), event.disclosures, event.redacted)
+    return read_statement(event.jwt, event.disclosures, event.redacted)
 
 
 def events_of_topics(
