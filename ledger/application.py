@@ -19,6 +19,7 @@ from uuid import UUID
 from eventsourcing.application import Application
 from eventsourcing.persistence import IntegrityError
 
+from ledger.authority import Authority
 from ledger.ceremonies import Marks, held
 from ledger.cosigning import LogCosigner
 from ledger.domain.aggregate import study_aggregate_id
@@ -33,16 +34,19 @@ from ledger.log_rotation import keys_below, rotations
 from ledger.merkle.log_keys import DerivedKeys, LogKeys, LogKeySource, rotation_note
 from ledger.merkle.note import VerifierKey
 from ledger.merkle.policy import Policy
+from ledger.merkle.seal import seal_note
 from ledger.receipts import Receipts
 from ledger.redaction.carrying_out import Redactions, Step, newly_in_effect
 from ledger.redaction.preparing import NothingToRedact, Prepared, prepare
 from ledger.redaction.refused import Gone, without_copies
+from ledger.seals import authority_below, next_seal, seal_in_force
 from ledger.settings import Settings, SettingsError
 from ledger.shared_state import SharedState, adopt_file
 from ledger.signer import LogSigner
 from ledger.signer_state import FileState, SignerAlarm, StateStore
 from ledger.signing.encoding import unb64url
 from ledger.signing.errors import BadSignature, Malformed
+from ledger.signing.keys import SigningKey
 from ledger.signing.statement import Statement, disclosures_by_digest, parse, read_stored
 from ledger.store import evidence, redactions, statements
 from ledger.store.database import PROJECTOR, Conn, Database
@@ -315,13 +319,30 @@ class Ledger:
         return [VerifierKey.parse(text) for text in texts] or list(self.log_signers(study).public())
 
     def log_keys(self, study: str) -> dict[str, Any]:
-        """What genesis must state: the log's origin and keys, and the key of the actor `ledger`."""
-        key = self.home.key("ledger")
+        """What genesis must state: the log's origin and keys, and the key of the actor `ledger`: this installation's
+        newest."""
+        key = self.home.seals()[-1]
         return {
             "origin": self.origin(study),
             "log_keys": [str(public) for public in self.log_signers(study).public()],
             "ledger": {"kid": key.kid, "alg": key.alg, "jwk": key.public_jwk},
         }
+
+    def seal(self, study: str) -> SigningKey:
+        """The key that the system's own records of an open study are sealed with now; raises NoSeal."""
+        return seal_in_force(self.home, self._authority(study))
+
+    def next_seal(self, study: str) -> tuple[SigningKey, str]:
+        """The key of the actor `ledger` to enrol next, and the note in which the log's own keys vouch for it."""
+        key, generation = next_seal(self.home, self._authority(study)), len(self.log_key_history(study))
+        return key, seal_note(self.origin(study), key.kid, self.log_key_source(study).of(generation).ed25519)
+
+    def _authority(self, study: str) -> Authority:
+        with self.database.snapshot() as connection:
+            if study not in statements.select_studies(connection):
+                raise StudyNotFound(f"no study {study!r}")
+            size = statements.read_head(connection, study).size
+            return authority_below(connection, study, self.origin(study), size)
 
     def terms(self, study: str) -> GenesisTerms:
         """What this installation asks of a study's genesis."""

@@ -13,12 +13,13 @@ Rules it keeps:
  AUTHORITY-7  a system records only the events delegated to it, and never signs (no `meaning`)
  AUTHORITY-8  roles outside a site, principal investigators and systems are granted by a registrar; a site's
               other roles by its principal investigator; only roles that genesis lists
- AUTHORITY-9  an actor id or key once used is never given to another, nor an id that looks like a known one; the key of
-              `ledger` is the one in genesis
+ AUTHORITY-9  an actor id or key once used is never given to another, nor an id that looks like a known one
  AUTHORITY-10 where genesis says two registrars, an enrolment or a rotation of the log's key takes effect at the second
               one's countersignature
  AUTHORITY-11 what a key signed from `suspect_since` on until it was revoked is disputed, until its actor reaffirms it
               with a key that is not under suspicion itself
+ AUTHORITY-12 the actor `ledger` is the system for as long as there is a log: genesis makes it so, and no delegation of
+              its role is ended; its key is revoked and enrolled anew like any other
 A revocation stops, so it is never refused for its `suspect_since`: below the key's enrolment it counts from there, and
 beyond the revocation nothing is suspect.
 Validity goes by the order of the log, never by clock; a delegation's own dates are read against `recorded_at`.
@@ -308,12 +309,6 @@ class Authority:
                 f"no actor {actor!r} is enrolled",
                 "Enrol the actor first (ActorEnrolled).",
             )
-        if actor == LEDGER_ACTOR:
-            return Denial(
-                "AUTHORITY-9",
-                f"the key of the actor {LEDGER_ACTOR!r} stands in genesis",
-                "Enrol keys for persons and for other systems only.",
-            )
         known = self.keys.get(body["kid"])
         if known is None:
             return None
@@ -370,6 +365,13 @@ class Authority:
         grant = self.grants.get(jti)
         if grant is None or f"actor/{grant.actor}" != claims["sub"]:
             return Denial("AUTHORITY-5", f"no delegation {jti} of this actor stands", "Name the delegation's event id.")
+        if grant.actor == LEDGER_ACTOR:
+            return Denial(
+                "AUTHORITY-12",
+                f"{LEDGER_ACTOR!r} is the system itself, and holds its role as long as there is a log",
+                "To stop what is sealed with its key, revoke the key (KeyRevoked).",
+                (grant.since,),
+            )
         if grant.ended is not None:
             return Denial("AUTHORITY-5", f"it was ended at index {grant.ended} already", "Nothing is left to do.")
         if claims["role"] == "registrar":

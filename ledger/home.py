@@ -1,6 +1,7 @@
 """The home of one installation: where its keys, the signer's state and the embedded database live.
 
- keys/<name>.sealed     signing keys of this installation's own actors (registrar, ledger, imports), encrypted
+ keys/<name>.sealed     signing keys of this installation's own actors (registrar, ledger, imports), encrypted;
+                        `ledger-2` and so on are those that `ledger` seals with after a rotation
  keys/log-master.sealed the seed that every log's own keys are derived from, encrypted
  keys/accounts.sealed   without it no person's custodial key opens, and no session or ceremony counts, encrypted
  keys/wrapped.json      what opens them, under the passphrase (`keystore`)
@@ -31,6 +32,8 @@ HOST = re.compile(r"[a-z0-9.-]{1,200}(:\d{1,5})?")
 """The host part of an origin: lower case, with a port where there is one."""
 MASTER = "log-master"
 """The name of the master seed among the secrets."""
+SEAL = "ledger"
+"""The name of the first key of the actor `ledger`; the later ones have their number behind it."""
 
 
 class Home:
@@ -67,6 +70,17 @@ class Home:
             return SigningKey.from_pem(pem)
         except KeyFileError as error:
             raise HomeError(f"{error}; restore the file from the home's backup") from None
+
+    def seals(self) -> list[SigningKey]:
+        """The keys of the actor `ledger` that this installation has, in the order of their making; at least one."""
+        found = [self.key(SEAL)]
+        while self.secrets.read(f"{SEAL}-{len(found) + 1}") is not None:
+            found.append(self.key(f"{SEAL}-{len(found) + 1}"))
+        return found
+
+    def new_seal(self, generation: int) -> SigningKey:
+        """The key of the actor `ledger` of a generation, counted from 1; made by whoever asks first."""
+        return self.key(SEAL if generation == 1 else f"{SEAL}-{generation}")
 
     def master_seed(self) -> bytes:
         """The seed that every log's keys are derived from, made at the first use; raises HomeError."""

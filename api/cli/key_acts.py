@@ -13,7 +13,7 @@ from typing import Any
 
 from api.client.signing import Actor, target
 from ledger.application import MAX_PAGE, Ledger
-from ledger.authority import Authority, Key
+from ledger.authority import LEDGER_ACTOR, Authority, Key
 from ledger.domain.aggregate import Study
 from ledger.domain.manifestation import enrolled_name
 from ledger.domain.refusals import Refusal
@@ -132,6 +132,16 @@ def rotate_log(ledger: Ledger, study: str, by: Actor) -> tuple[Answer, list[str]
     """Hand the log over to its next keys, which are returned as well."""
     fields = ledger.log_rotation(study)
     return record(ledger, study, by.sign("LogKeyRotated", "study", fields)), fields["log_keys"]
+
+
+def rotate_seal(ledger: Ledger, study: str, by: Actor) -> tuple[Answer, str]:
+    """Enrol this installation's next key of the actor `ledger`, for which the log's own keys vouch; its thumbprint is
+    returned as well. The key before stays in force until it is revoked."""
+    key, note = ledger.next_seal(study)
+    request = key_request(key, by.origin, LEDGER_ACTOR)
+    body = {**{name: request[name] for name in ("kid", "alg", "jwk", "proof")}, "note": note}
+    text = by.sign("KeyEnrolled", f"actor/{LEDGER_ACTOR}", body, jti=request["jti"])
+    return record(ledger, study, text), key.kid
 
 
 def disputed(ledger: Ledger, study: str, actor: str | None = None) -> Iterator[dict[str, Any]]:

@@ -264,6 +264,21 @@ def rotate_log(study: Study, json_: Json = False) -> None:
     _told(answer, json_, text, waits=waits, log_keys=made)
 
 
+@keys.command("rotate-seal")
+def rotate_seal(study: Study, json_: Json = False) -> None:
+    """Enrol the next key of the actor `ledger`, which seals exports and the system's own records."""
+    from api.cli import key_acts
+
+    with _opened() as ledger:
+        by, authority = key_acts.signer_for(ledger, study, None, "registrar")
+        answer, kid = key_acts.rotate_seal(ledger, study, by)
+        waits = authority.registrars_required > 1
+    text = f"The system seals the records of {study} with the key {kid}{_waiting(waits, answer)}"
+    _told(
+        answer, json_, f"{text}; revoke the one before with `keys revoke` where it may be known", waits=waits, kid=kid
+    )
+
+
 @keys.command("change-passphrase")
 def change_passphrase(
     new_passphrase_file: Annotated[

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn
@@ -23,6 +24,7 @@ from ledger.application import MAX_PAGE, Entry, EntryNotFound, Ledger
 from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.refusals import Refusal
 from ledger.receipts import base64url
+from ledger.seals import NoSeal
 from ledger.store import evidence, statements
 from ledger.store.database import Conn
 from ledger.store.rows import CheckpointRow
@@ -184,10 +186,14 @@ def log_router(ledger: Ledger) -> APIRouter:
     @router.get("/{study}/log-keys")
     def log_keys(study: str) -> Response:
         """What genesis must state: origin and keys of the log, key of the actor `ledger`. Once the study is open, the
-        keys in force and their `history`: `since` which index each pair of them signs."""
+        keys in force and their `history`: `since` which index each pair of them signs; `ledger` is null where the
+        key of that actor is revoked and no other is enrolled."""
         stated, history = ledger.log_keys(study_id(study)), ledger.log_key_history(study)
         if history:
-            stated |= {"log_keys": history[-1]["log_keys"], "history": history}
+            stated |= {"log_keys": history[-1]["log_keys"], "history": history, "ledger": None}
+            with suppress(NoSeal):
+                key = ledger.seal(study)
+                stated["ledger"] = {"kid": key.kid, "alg": key.alg, "jwk": key.public_jwk}
         return answered(stated, None)
 
     @router.get("/{study}/events")

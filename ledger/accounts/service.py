@@ -41,6 +41,7 @@ from ledger.domain.catalogue import WrongForm
 from ledger.domain.ceremony import CeremonyForAnother, CeremonyRanOut, CeremonyUnknown
 from ledger.domain.refusals import Refusal
 from ledger.receipts import base64url
+from ledger.seals import NoSeal
 from ledger.signing.encoding import b64url, unb64url
 from ledger.signing.errors import Malformed
 from ledger.signing.keys import SigningKey
@@ -414,7 +415,12 @@ class Accounts:
     def _lock_account(self, study: str, actor: str, epoch: int, failures: attempts.Failures) -> None:
         """Record the lock, once for each epoch: the alert, in the ledger and as a line in the log."""
         log.error("account-locked", study=study, actor=actor, failures=failures.count)
-        origin, key = self._ledger.origin(study), self._ledger.home.key(LEDGER_ACTOR)
+        origin = self._ledger.origin(study)
+        try:
+            key = self._ledger.seal(study)
+        except NoSeal as none:
+            log.error("lock-not-recorded", study=study, actor=actor, rule=none.rule, because=none.because)
+            return
         claims = {
             "iss": LEDGER_ACTOR,
             "role": "system",

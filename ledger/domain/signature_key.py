@@ -4,6 +4,7 @@ KEY-5  an enrolled key is a usable public key with its thumbprint and algorithm
 KEY-6  its holder proves to have it, for this very enrolment
 KEY-7  acceptance of accountability and reaffirmation are personal
 KEY-8  what is reaffirmed are own statements that are disputed, named by event id and digest, each once
+KEY-9  a key of the actor `ledger` is one that the log's own keys vouch for, so that no registrar gives away its voice
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ledger.authority import LEDGER_ACTOR
 from ledger.domain.account import enrols_a_credential
 from ledger.domain.context import Context
 from ledger.domain.model import (
@@ -30,6 +32,7 @@ from ledger.domain.model import (
 from ledger.domain.refusals import Refusal
 from ledger.domain.roles import ANYONE, REGISTRAR
 from ledger.merkle.note import ED25519, Ed25519Verifier, VerifierKey, parse_note, verify_note
+from ledger.merkle.seal import check_seal_note
 from ledger.merkle.tree import NotProven
 from ledger.signing.encoding import unb64url
 from ledger.signing.errors import BadSignature, Malformed
@@ -43,13 +46,17 @@ class KeyEnrolled(Governance):
     about = ("actor",)
     recorders = REGISTRAR
     words = "enrolled a key of the actor"
-    rules = ("KEY-5", "KEY-6", "AUTHORITY-9", "AUTHORITY-10", "CREDENTIAL-1", "CREDENTIAL-2", "CREDENTIAL-3")
+    rules = (
+        *("KEY-5", "KEY-6", "KEY-9", "AUTHORITY-9", "AUTHORITY-10"),
+        *("CREDENTIAL-1", "CREDENTIAL-2", "CREDENTIAL-3"),
+    )
 
     kid: Digest
     alg: Literal["Ed25519", "EdDSA", "ES256"]
     jwk: dict[str, str]
     proof: Annotated[str, "compact JWS, typ trial-key-proof+jwt, over {aud, iss, kid, jti}"]
     custody: Literal["own", "custodial"] | None = None
+    note: Annotated[Text | None, "for the actor `ledger`: the log's own keys vouch for the key"] = None
 
 
 class KeyRevoked(Governance):
@@ -139,6 +146,17 @@ class PossessionNotProved(Refusal):
     source = "DESIGN section 4, KeyEnrolled"
 
 
+class SealNotVouchedFor(Refusal):
+    """A key of the actor `ledger` is the system's own, and the log's keys say so."""
+
+    rule, status = "KEY-9", 422
+    remedy = (
+        "Have the installation make its next key with `trial-ledger keys rotate-seal`; no other key seals for the "
+        "system, and `note` stands in no other enrolment."
+    )
+    source = "21 CFR 11.10(d), (e)"
+
+
 class NotOneself(Refusal):
     """Only the actor concerned can record this."""
 
@@ -173,6 +191,20 @@ def key_is_sound(ctx: Context) -> None:
         check_proof(body["proof"], key, aud=claims["aud"], iss=actor, jti=claims["jti"])
     except (Malformed, BadSignature) as wrong:
         raise PossessionNotProved(str(wrong)) from None
+
+
+def system_is_vouched_for(ctx: Context) -> None:
+    """KEY-9: for the actor `ledger` there is a note over this very key by the log's keys; for others there is none."""
+    body, authority = ctx.candidate.body, ctx.study.authority
+    note, system = body.get("note"), ctx.candidate.sub == f"actor/{LEDGER_ACTOR}"
+    if not system and note is None:
+        return
+    if not system or note is None:
+        raise SealNotVouchedFor("`note` is missing" if system else f"{ctx.candidate.sub} is not the system")
+    try:
+        check_seal_note(authority.origin, body["kid"], note, authority.log_keys)
+    except NotProven as wrong:
+        raise SealNotVouchedFor(str(wrong)) from None
 
 
 def is_the_logs(key: PublicKey, log_keys: Iterable[str]) -> bool:
@@ -238,7 +270,7 @@ def own_and_disputed(ctx: Context) -> None:
 
 
 PRECONDITIONS = {
-    "KeyEnrolled": (key_is_sound, enrols_a_credential),
+    "KeyEnrolled": (key_is_sound, system_is_vouched_for, enrols_a_credential),
     "LogKeyRotated": (log_is_handed_over,),
     "AccountabilityAccepted": (is_oneself,),
     "SignatureReaffirmed": (is_oneself, own_and_disputed),

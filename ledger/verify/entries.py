@@ -20,6 +20,7 @@ from ledger.merkle.tree import HASH_BYTES, leaf_hash, split_entry
 from ledger.signing.errors import Malformed
 from ledger.signing.statement import Statement, parse
 from ledger.verify.bundle import Bundle, disclosures_path, log_path, read_disclosures_line
+from ledger.verify.recorders import unsigned
 
 CLOCK_LEEWAY_SECONDS = 300
 """How far `iat` may lie after `recorded_at`: the writer's own limit (rule TIME-1)."""
@@ -43,8 +44,8 @@ LISTING = frozenset(
 )
 """Events that name what they are about in `body.records`, or one in `body.record`."""
 
-Who = tuple[str, str, str, str, str | None, str, str | None, str, bool]
-"""kid, aud, iss, role, site, event, meaning, day of recording, whether it names a ceremony."""
+Who = tuple[str, str, str, str, str | None, str, str | None, str, bool, bool]
+"""kid, aud, iss, role, site, event, meaning, day of recording, whether it names a ceremony, whether transcribed."""
 
 
 @dataclass(slots=True)
@@ -188,7 +189,7 @@ class _Reader:
         meaning, ceremony = claims.get("meaning"), claims.get("ceremony")
         who = (
             *(statement.kid, claims["aud"], claims["iss"], claims["role"], claims.get("site"), claims["event"]),
-            *(meaning, recorded_at[:10], ceremony is not None),
+            *(meaning, recorded_at[:10], ceremony is not None, claims.get("mode") == "transcribed"),
         )
         self._keep(who, UUID(claims["jti"]).bytes, digest, recorded)
         if ceremony is not None:
@@ -286,6 +287,10 @@ class _Reader:
         site = claims.get("site")
         if (kind == "subject" and site is None) or (kind == "site" and site != name):
             problems.append(("V5", index, f"it is about {claims['sub']} and names the site {site!r} (CATALOGUE-5)"))
+        lacking = unsigned(claims)
+        if lacking:
+            because = f"{claims['event']} is an electronic signature, and it lacks {', '.join(lacking)} (SIGNATURE-2)"
+            problems.append(("V5", index, because))
         if (claims["event"] == "Countersigned") != ("countersigns" in claims):
             problems.append(("V5", index, f"{claims['event']} and the claim `countersigns` do not fit (CATALOGUE-6)"))
 

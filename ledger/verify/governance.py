@@ -20,27 +20,15 @@ from ledger.merkle.note import (
     parse_note,
     verify_note,
 )
+from ledger.merkle.seal import check_seal_note
 from ledger.merkle.tree import NotProven
 from ledger.signing.encoding import unb64url
 from ledger.signing.errors import BadSignature, Malformed
 from ledger.signing.keys import PublicKey
 from ledger.signing.proofs import check_proof
+from ledger.verify.recorders import RECORDERS, may_not
 
 REGISTRAR = frozenset({"registrar"})
-GRANTORS = frozenset({"registrar", "principal-investigator"})
-
-RECORDERS: Mapping[str, frozenset[str]] = {
-    "StudyOpened": REGISTRAR,
-    "ActorEnrolled": REGISTRAR,
-    "KeyEnrolled": REGISTRAR,
-    "LogKeyRotated": REGISTRAR,
-    "CeremonyRequired": REGISTRAR,
-    "DelegationGranted": GRANTORS,
-    "DelegationEnded": GRANTORS,
-    "FieldsRedacted": frozenset({"privacy"}),
-}
-"""Which roles may record what gives rights or takes content away. KeyRevoked and personal statements: anybody."""
-
 REDACTION_COUNTERSIGNERS = frozenset({"data-manager", "investigator", "principal-investigator"})
 """The second role of a redaction, another than the first's."""
 
@@ -77,7 +65,7 @@ def check_form(claims: Mapping[str, Any]) -> None:
     wanted = _ABOUT.get(event)
     if wanted is not None and (about != wanted or (wanted == "actor") != bool(named)):
         raise Unsound(f"{event} is about {claims['sub']}")
-    if event in RECORDERS and claims["role"] not in RECORDERS[event]:
+    if may_not(event, claims["role"], transcribed=False):
         raise Unsound(f"{event} is recorded by {' or '.join(sorted(RECORDERS[event]))}, not by {claims['role']!r}")
     if event in _PERSONAL and claims["sub"] != f"actor/{claims['iss']}":
         raise Unsound(f"{claims['iss']!r} cannot speak for {claims['sub']}")
@@ -125,7 +113,8 @@ def _holders(body: Mapping[str, Any]) -> dict[str, PublicKey]:
 
 
 def check_key(claims: Mapping[str, Any], log_keys: Sequence[str]) -> None:
-    """KeyEnrolled: a usable key, its thumbprint and algorithm, and its holder's proof over this very enrolment."""
+    """KeyEnrolled: a usable key, its thumbprint and algorithm, and its holder's proof over this very enrolment; for the
+    actor `ledger` also the log's own word."""
     body = claims["body"]
     try:
         key = PublicKey.from_jwk(body["jwk"])
@@ -135,6 +124,12 @@ def check_key(claims: Mapping[str, Any], log_keys: Sequence[str]) -> None:
             raise Unsound("it is the log's own key")
         actor = claims["sub"].partition("/")[2]
         check_proof(body["proof"], key, aud=claims["aud"], iss=actor, jti=claims["jti"])
+        if (actor == LEDGER_ACTOR) != (body.get("note") is not None):
+            raise Unsound(f"a note of the log stands in the enrolments of {LEDGER_ACTOR!r}, and in no other (KEY-9)")
+        if actor == LEDGER_ACTOR:
+            check_seal_note(claims["aud"], body["kid"], body["note"], log_keys)
+    except NotProven as wrong:
+        raise Unsound(f"the log's own keys do not vouch for this key of {LEDGER_ACTOR!r} (KEY-9): {wrong}") from None
     except (Malformed, BadSignature) as wrong:
         raise Unsound(f"the key or the proof of its possession does not stand: {wrong}") from None
 
@@ -250,6 +245,7 @@ _FORMS: Mapping[str, Mapping[str, tuple[bool, Callable[[Any], bool]]]] = {
         "alg": (True, _one_of("Ed25519", "EdDSA", "ES256")),
         "jwk": (True, _jwk),
         "proof": (True, _text),
+        "note": (False, _text),
     },
     "KeyRevoked": {"kid": (True, _thumbprint), "suspect_since": (False, _index)},
     "DelegationGranted": {

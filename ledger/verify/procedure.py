@@ -319,6 +319,11 @@ class _Run:
             waiting = len(rights.authority.pending)
             v4.note(f"{waiting} enrolments or delegations wait for the second registrar and give no right")
         v5.say(f"{self.verified} signatures by {len(rights.kids)} keys were verified")
+        for event, index in rights.unknown.items():
+            v5.undecided(
+                f"{event} (index {index} first) is an event that this verifier does not know: which role may record it "
+                "is for a newer release to say"
+            )
         if self.complete and rights.genesis_key is not None:
             disputed = list(rights.disputed())
             if disputed:

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from ledger.authority import LEDGER_ACTOR, Authority, Denial
 from ledger.signing.keys import PublicKey
-from ledger.verify.entries import CLOCK_LEEWAY_SECONDS, NOBODY, Part, Who
+from ledger.verify.entries import ACTS, CLOCK_LEEWAY_SECONDS, NOBODY, Part, Who
 from ledger.verify.governance import (
     REDACTION_COUNTERSIGNERS,
     REGISTRAR,
@@ -28,6 +28,7 @@ from ledger.verify.governance import (
     check_key,
     check_rotation,
 )
+from ledger.verify.recorders import RECORDERS, may_not
 from ledger.verify.report import VerificationReport
 
 DIGEST_BYTES = 32
@@ -54,6 +55,8 @@ class Rights:
     redacted: dict[int, set[str]] = field(default_factory=dict)
     rotations: list[int] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    unknown: dict[str, int] = field(default_factory=dict)
+    """Events that this release does not know, to the first index of each."""
     simulated: bool = False
 
     # -- asking ---------------------------------------------------------------------------------------------
@@ -123,13 +126,16 @@ class Rights:
         for place, indexes in seen.items():
             if place == NOBODY or indexes[0] == 0:
                 continue
-            because = self._denied(part.people[place])
+            who = part.people[place]
+            if who[5] not in RECORDERS:
+                self.unknown.setdefault(who[5], indexes[0])
+            because = self._denied(who)
             if because is not None:
                 for index in indexes:
                     self.report["V5"].fail(because, index)
 
     def _denied(self, who: Who) -> str | None:
-        kid, aud, iss, role, site, event, meaning, day, ceremony = who
+        kid, aud, iss, role, site, event, meaning, day, ceremony, transcribed = who
         claims = {"aud": aud, "iss": iss, "role": role, "site": site, "event": event, "meaning": meaning}
         try:
             denial: Denial | None = self.authority.check(claims, kid, day)
@@ -139,6 +145,8 @@ class Rights:
             return f"{denial.because} ({denial.rule})"
         if (iss == LEDGER_ACTOR) != (event in SYSTEM_EVENTS):
             return f"the actor {LEDGER_ACTOR!r} records what the system itself did, and nobody else does (ROLE-1)"
+        if event not in ACTS and may_not(event, role, transcribed):
+            return f"{event} is recorded by {' or '.join(sorted(RECORDERS[event]))}, not by {role!r} (ROLE-1)"
         if meaning is not None and meaning not in self.genesis.get("meanings", ()):
             return f"the meaning {meaning!r} is not one that genesis lists (SIGNATURE-3)"
         return self._unheld(kid, iss, event, meaning, ceremony) if self.authority.ceremony == "required" else None
@@ -223,6 +231,15 @@ class Rights:
             self._second(claims, ordered, REDACTION_COUNTERSIGNERS)
             self._decided_anew(ordered, index)
             self._redact(ordered, self.redactions.pop(named["jti"])[1])
+        elif (first := self._signer_of(target)) == claims["iss"]:
+            raise Unsound(f"{first!r} countersigned an own statement: two signatures need two persons")
+
+    def _signer_of(self, index: int) -> str | None:
+        """Whose key signed an earlier entry."""
+        number = self.signers[index]
+        kid = next((kid for kid, known in self.kids.items() if known == number), "")
+        key = self.authority.key(kid)
+        return None if key is None else key.actor
 
     def _second(self, claims: Mapping[str, Any], target: Mapping[str, Any], roles: frozenset[str]) -> None:
         if claims["iss"] == target["iss"]:

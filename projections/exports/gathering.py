@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 from uuid import UUID
 
 from ledger.application import EntryNotFound, Ledger, StudyNotFound
-from ledger.authority import LEDGER_ACTOR
 from ledger.domain.aggregate import study_aggregate_id
 from ledger.domain.participation import number
+from ledger.seals import authority_below, seal_in_force
 from ledger.signing.errors import Malformed
 from ledger.signing.statement import read_stored
 from ledger.store import evidence, statements
@@ -205,13 +205,14 @@ def _simulated(conn: Conn, study: str) -> bool:
 
 
 def write_bundle(ledger: Ledger, conn: Conn, facts: Facts, folder: Path, out: BinaryIO, report: Report) -> Gathered:
-    """Write the bundle of these facts; temporary files lie in `folder`. Raises EntriesNotWhole, OSError, and the
-    store's errors."""
+    """Write the bundle of these facts; temporary files lie in `folder`. Raises EntriesNotWhole, NoSeal, OSError, and
+    the store's errors."""
     with Spool(folder) as spool, collecting_rarely():
         parts, left_out = _members(ledger, conn, facts, spool, report)
         listed = [(part.path, part.size, part.sha256) for part in parts]
         manifest = form.manifest_bytes(facts.manifest(), listed)
-        signature = form.sign_manifest(manifest, ledger.home.key(LEDGER_ACTOR))
+        authority = authority_below(conn, facts.study, facts.origin, facts.checkpoint.size)
+        signature = form.sign_manifest(manifest, seal_in_force(ledger.home, authority))
         form.write_zip(out, _in_order(parts, manifest, signature, spool))
         return Gathered(len(parts) + 2, left_out)
 

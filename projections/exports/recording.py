@@ -41,8 +41,8 @@ class Earlier:
 
 def record_export(ledger: Ledger, study: str, simulated: bool, last: str, facts: dict[str, Any]) -> Answer:
     """Record DataExported with these fields. In a study with a simulated clock the statement is dated like the `last`
-    entry (`recorded_at`). Raises ExportNotRecorded."""
-    key = ledger.home.key(LEDGER_ACTOR)
+    entry (`recorded_at`). Raises ExportNotRecorded, NoSeal."""
+    key = ledger.seal(study)
     now = datetime.fromisoformat(last) if simulated else ledger.now()
     clear = CATALOGUE[EVENT].clear_fields()
     given = {name: value for name, value in facts.items() if value is not None}

@@ -159,6 +159,17 @@ def test_the_logs_keys_are_rotated_and_their_history_is_listed(desk: Desk) -> No
     assert json.loads(desk.run("doctor", "--json"))["problems"] == []
 
 
+def test_the_systems_seal_is_rotated_and_the_one_before_revoked(desk: Desk) -> None:
+    [first] = [one["kid"] for one in desk.keys("list", "--study", STUDY)["keys"] if one["actor"] == "ledger"]
+    desk.keys("revoke", first, "--study", STUDY, "--reason", "it may be known")
+    target = ("export", "evidence", "--study", STUDY, "--output", desk.folder / "evidence.zip")
+    assert "rotate-seal" in desk.run(*target, status=REFUSED)
+    second = desk.keys("rotate-seal", "--study", STUDY)["kid"]
+    assert second != first
+    desk.run(*target)
+    desk.run("verify", desk.folder / "evidence.zip")
+
+
 def test_a_passphrase_of_ones_own_replaces_the_generated_one(desk: Desk) -> None:
     assert any("protects nothing" in note for note in json.loads(desk.run("doctor", "--json"))["notes"])
     desk.environment["TRIAL_LEDGER_PASSPHRASE_FILE"] = str(desk.passphrase)

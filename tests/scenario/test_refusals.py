@@ -324,11 +324,20 @@ def one_key_for_two_people(t: Simulator) -> Iterator[Attempt]:
     yield lambda: t.send(registrar.enrol_key(t.cast.data_manager.id, own, own.public_jwk))
 
 
-@case("AUTHORITY-9")
-def a_second_key_for_the_ledger_itself(t: Simulator) -> Iterator[Attempt]:
+@case("KEY-9")
+def a_key_of_a_registrars_own_for_the_ledger_itself(t: Simulator) -> Iterator[Attempt]:
     own = SigningKey.generate()
     yield lambda: t.send(t.cast.registrar.enrol_key("ledger", own, own.public_jwk))
     yield lambda: t.send(t.cast.registrar.enrol_key(t.cast.monitor.id, own, own.public_jwk))
+
+
+@case("AUTHORITY-12")
+def the_role_of_the_ledger_itself_ended(t: Simulator) -> Iterator[Attempt]:
+    granted = t.record(t.cast.registrar, "DelegationGranted", f"actor/{t.cast.monitor.id}", role="auditor")
+    said = {"reason": "no longer wanted"}
+    yield lambda: t.record(t.cast.registrar, "DelegationEnded", "actor/ledger", delegation="genesis/ledger", **said)
+    about = f"actor/{t.cast.monitor.id}"
+    yield lambda: t.record(t.cast.registrar, "DelegationEnded", about, delegation=granted.jti, **said)
 
 
 @case("ROLE-1")
@@ -1157,12 +1166,13 @@ def test_genesis_is_refused_and_its_remedy_makes_it_succeed(before_trial: Simula
 
 
 ELSEWHERE = {
-    "AUTHORITY-0": "a template: each denial has its own rule, AUTHORITY-1 to AUTHORITY-9",
+    "AUTHORITY-0": "a template: each denial has its own rule, AUTHORITY-1 to AUTHORITY-12",
     "STATEMENT-0": "a template: each broken sentence of strict parsing has its own rule (tests/unit)",
     "WRITER-1": "infrastructure: the queue is full (tests/crash/test_writer.py)",
     "WRITER-2": "infrastructure: the database is away (tests/crash/test_faults.py)",
     "WRITER-3": "infrastructure: the clock runs back (tests/crash/test_writer.py)",
     "WRITER-4": "infrastructure: a defect of the ledger itself (tests/crash/test_writer.py)",
+    "SEAL-1": "the system's own (tests/integration/exports/test_seal.py)",
     "WRITER-5": "infrastructure: the disk is full (tests/crash/test_database.py)",
     "WRITER-6": "infrastructure: the entries are in doubt (tests/crash/test_signer.py)",
     "ENTRY-404": "a reading's refusal (tests/http)",

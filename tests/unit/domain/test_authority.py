@@ -190,13 +190,26 @@ def test_persons_and_systems_are_not_mixed_up(log: Log) -> None:
     assert governed(log, "DelegationGranted", "actor/analyser", *registrar, {"role": "sponsor"}) == "AUTHORITY-7"
 
 
+def test_the_system_keeps_its_role_and_gets_a_new_key_like_anybody(log: Log) -> None:
+    registrar = ("registrar-1", "registrar")
+    assert governed(log, "DelegationEnded", "actor/ledger", *registrar, {"delegation": "genesis/ledger"}) == (
+        "AUTHORITY-12"
+    )
+    assert log.ask("ledger", "system", event="DataExported") is None
+    log.say("KeyRevoked", "actor/ledger", *registrar, {"kid": "K-ledger"})
+    assert rule(log.ask("ledger", "system", event="DataExported")) == "AUTHORITY-3"
+    assert governed(log, "KeyEnrolled", "actor/ledger", *registrar, {"kid": "K-fresh"}) is None
+    log.say("KeyEnrolled", "actor/ledger", *registrar, {"kid": "K-fresh", "jwk": {}, "alg": "Ed25519"})
+    assert log.ask("ledger", "system", event="DataExported", kid="K-fresh") is None
+
+
 def test_ids_and_keys_are_never_given_again(log: Log) -> None:
     registrar = ("registrar-1", "registrar")
     assert governed(log, "ActorEnrolled", "actor/nurse", *registrar, {"actor_kind": "person"}) == "AUTHORITY-9"
     assert governed(log, "ActorEnrolled", "actor/ledger", *registrar, {"actor_kind": "system"}) == "AUTHORITY-9"
     log.say("KeyRevoked", "actor/nurse", "nurse", "coordinator", {"kid": "K-nurse"})
     assert governed(log, "KeyEnrolled", "actor/pi", *registrar, {"kid": "K-nurse"}) == "AUTHORITY-9"
-    assert governed(log, "KeyEnrolled", "actor/ledger", *registrar, {"kid": "K-fresh"}) == "AUTHORITY-9"
+    assert governed(log, "KeyEnrolled", "actor/ledger", *registrar, {"kid": "K-ledger"}) == "AUTHORITY-9"
     assert governed(log, "KeyEnrolled", "actor/nobody", *registrar, {"kid": "K-fresh"}) == "AUTHORITY-5"
 
 

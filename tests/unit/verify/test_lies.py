@@ -14,9 +14,11 @@ from ledger.merkle.cosignature import Ed25519Cosigner, Mldsa44Cosigner
 from ledger.merkle.log_keys import LogKeys, derive
 from ledger.merkle.note import VerifierKey, make_note
 from ledger.merkle.policy import Policy
+from ledger.merkle.seal import seal_note
 from ledger.signing.encoding import b64url
 from ledger.signing.proofs import make_proof
 from ledger.signing.statement import disclosure_digest, parse
+from ledger.verify import recorders
 from ledger.verify.bundle import disclosures_line, disclosures_path, log_path, open_bundle, withheld_line
 from ledger.verify.governance import Unsound, _log_keys
 from ledger.verify.procedure import verify
@@ -237,6 +239,42 @@ def _wrong_role(study: MemoryStudy) -> None:
     study.record(person.sign("StudyHeld", "study", {"reason": "synthetic"}))
 
 
+def _decides(study: MemoryStudy) -> None:
+    """A coordinator, who may record much and decide nothing, declares a subject eligible."""
+    person = study.actor("coordinator-1", "coordinator", seeded(12), "S1")
+    fields = {"eligible": True, "criteria": []}
+    study.record(person.sign("EligibilityDecided", SUBJECT, fields, cut=study.cut(), meaning="approval"))
+
+
+def _transcribes(study: MemoryStudy) -> None:
+    """A data manager may transcribe facts, and records one as if it were the own."""
+    manager = study.enrol("manager-1", "data-manager", seeded(22))
+    study.record(manager.sign("LabResultReported", SUBJECT, {"analyte": "PLAT"}, site="S1"))
+
+
+def _unsigned_decision(study: MemoryStudy) -> None:
+    person = study.actor("investigator-1", "principal-investigator", seeded(11), "S1")
+    study.record(person.sign("EligibilityDecided", SUBJECT, {"eligible": True, "criteria": []}))
+
+
+def _locks_alone(study: MemoryStudy) -> None:
+    person = study.actor("investigator-1", "principal-investigator", seeded(11), "S1")
+    text = person.sign("RecordsFrozen", SUBJECT, {"reason": "x"}, cut=study.cut(), meaning="approval")
+    study.record(text)
+    study.record(person.sign("Countersigned", SUBJECT, {}, countersigns=target(text)))
+
+
+def _sealed_by_a_registrar(study: MemoryStudy) -> None:
+    """A registrar enrols a key of the own for the system, which the log's keys know nothing of."""
+    key = seeded(78)
+    study.record(study.registrar.enrol_key("ledger", key, key.public_jwk))
+
+
+def _ends_the_system(study: MemoryStudy) -> None:
+    body = {"delegation": "genesis/ledger", "reason": "x"}
+    study.record(study.registrar.sign("DelegationEnded", "actor/ledger", body))
+
+
 def _wrong_site(study: MemoryStudy) -> None:
     person = study.actor("coordinator-1", "coordinator", seeded(12), "S2")
     study.record(person.sign("SubjectCompleted", SUBJECT, {"occurred_at": "2026-03-02"}))
@@ -353,6 +391,12 @@ RIGHTS = [
     Lie("a stolen name signs with its own key", _stranger, {"V5"}, 21, "is not enrolled"),
     Lie("a statement of another study is replayed", _other_log, {"V5"}, 21, "addressed to"),
     Lie("a role that is not held", _wrong_role, {"V5"}, 21, "does not hold the role"),
+    Lie("a coordinator decides", _decides, {"V5"}, 21, "EligibilityDecided is recorded by"),
+    Lie("a data manager records a fact without transcribing it", _transcribes, {"V5"}, 24, "not by 'data-manager'"),
+    Lie("a decision that nobody signed", _unsigned_decision, {"V5"}, 21, "lacks cut, exp, meaning"),
+    Lie("one person signs twice", _locks_alone, {"V4"}, 22, "two signatures need two persons"),
+    Lie("a registrar gives the system's voice away", _sealed_by_a_registrar, {"V4"}, 21, "KEY-9"),
+    Lie("a registrar ends the system's role", _ends_the_system, {"V4"}, 21, "AUTHORITY-12"),
     Lie("a site that is not the own", _wrong_site, {"V5"}, 21, "not for the site"),
     Lie("the operator records a result with the ledger's key", _operator, {"V5"}, 21, "what the system itself did"),
     Lie("a system signs with a meaning", _system_signs, {"V5"}, 21, "never signs"),
@@ -385,6 +429,50 @@ def test_what_a_writer_should_have_refused_is_caught_in_the_bundle(lie: Lie, tmp
     assert set(report.failed) == lie.failed, report.text()
     assert report.first_bad_index == lie.index
     assert lie.words in report.text()
+
+
+def test_what_the_verifier_restates_lets_everything_pass_that_a_role_may_do(tmp_path: Path) -> None:
+    study = course(MemoryStudy())
+    manager = study.enrol("manager-1", "data-manager", seeded(22))
+    study.record(manager.sign("LabResultReported", SUBJECT, {"analyte": "PLAT"}, site="S1", mode="transcribed"))
+    investigator = study.actor("investigator-1", "principal-investigator", seeded(11), "S1")
+    study.record(investigator.sign("EligibilityDecided", SUBJECT, {"eligible": True}, mode="transcribed"))
+    text = investigator.sign("RecordsFrozen", SUBJECT, {"reason": "x"}, cut=study.cut(), meaning="approval")
+    study.record(text)
+    study.record(manager.sign("Countersigned", SUBJECT, {}, site="S1", countersigns=target(text)))
+    report = judged(study, tmp_path)
+    assert report, report.text()
+
+
+def test_an_event_of_a_newer_release_is_not_decided_and_not_waved_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(recorders.RECORDERS, "SubjectCompleted")  # type: ignore[arg-type]
+    study = course(MemoryStudy())
+    person = study.actor("coordinator-1", "coordinator", seeded(12), "S1")
+    study.record(person.sign("SubjectCompleted", SUBJECT, {"occurred_at": "2026-03-02"}))
+    report = judged(study, tmp_path)
+    assert report["V5"].outcome == "undecided" and report.exit_status() == 2, report.text()
+    assert "SubjectCompleted (index 21 first)" in report.text()
+
+
+def test_a_seal_that_the_log_vouches_for_takes_over_from_one_that_was_revoked(tmp_path: Path) -> None:
+    study, key = course(MemoryStudy()), seeded(78)
+    note = seal_note(study.origin, key.kid, study.log.ed25519)
+    text = study.registrar.enrol_key("ledger", key, key.public_jwk)
+    claims = parse(text)
+    body = {**claims.body, "note": note}
+    study.record(study.registrar.sign("KeyEnrolled", "actor/ledger", body, jti=claims.jti))
+    study.record(study.registrar.sign("KeyRevoked", "actor/ledger", {"kid": seeded(3).kid, "reason": "lost"}))
+    old = study.ledger
+    study.ledger = replace(old, key=key)
+    assert judged(study, tmp_path), judged(study, tmp_path).text()
+    study.ledger = old
+    assert "V7" in judged(study, tmp_path).failed
+    study.record(old.sign("DataExported", "study", {"purpose": "x"}))
+    study.ledger = replace(old, key=key)
+    report = judged(study, tmp_path)
+    assert report.failed == ("V5",) and "was revoked at index 22" in report.text()
 
 
 GENESES = {
@@ -921,11 +1009,17 @@ def test_disclosures_of_entries_that_are_not_there_are_found(tmp_path: Path) -> 
 def test_the_verifier_knows_the_same_rights_as_the_catalogue() -> None:
     """What it must restate, because it imports no rules: a change there has to be made here as well."""
     from ledger.domain.catalogue import CATALOGUE
+    from ledger.domain.roles import ANYONE
     from ledger.verify import governance
 
     assert {model.__name__ for model in CATALOGUE if model.kind == "system"} == governance.SYSTEM_EVENTS
-    for event, roles in governance.RECORDERS.items():
-        assert CATALOGUE[event].recorders == roles, event
+    assert set(recorders.RECORDERS) == {model.__name__ for model in CATALOGUE}
+    for event, roles in recorders.RECORDERS.items():
+        assert CATALOGUE[event].recorders == (ANYONE if roles == {recorders.ANYBODY} else roles), event
+        assert CATALOGUE[event].transcribers == recorders.TRANSCRIBERS[event], event
+    decisions = {model.__name__ for model in CATALOGUE if model.kind == "decision" and not model.stopping}
+    assert decisions == recorders.DECISIONS
+    assert not any(CATALOGUE[event].stopping for event in recorders.ALWAYS_SIGNED)
     assert CATALOGUE["FieldsRedacted"].countersigners == governance.REDACTION_COUNTERSIGNERS
     for event, fields in governance._FORMS.items():
         assert set(fields) <= CATALOGUE[event].clear_fields(), event
