@@ -65,7 +65,7 @@ system:
 data-manager sponsor system:
     TranscriptionPeriodDeclared
 data-manager:
-    RefusalAdopted ReplayApproved EventSkipped
+    RefusalAdopted ReplayApproved EventSkipped SkippingEnded
 privacy:
     FieldsRedacted
 data-manager monitor sponsor sponsor-safety:
