@@ -38,6 +38,7 @@ from ledger.domain.refusals import Refusal
 from ledger.merkle.tiles import MissingTile
 from ledger.store import evidence, statements
 from ledger.store.errors import StoreError
+from projections.engine.answering import not_of_this_release
 
 VERSION = "0.1.0"
 
@@ -157,7 +158,12 @@ def _operations(app: FastAPI, ledger: Ledger) -> None:
 
     @app.get("/health/ready", tags=["operation"])
     def ready() -> Response:
-        """The database answers, so appends are possible."""
+        """The database answers, so appends are possible; and this release has every version of a projection that
+        answers, so that whoever balances the load lets the hosts of the other release answer (503 where it has not)."""
+        with ledger.database.connection() as connection:
+            missing = not_of_this_release(connection)
+        if missing:
+            return answered({"status": "another release answers", "needed": missing}, None, 503)
         return answered({"status": "ready", "studies": len(ledger.studies())}, None)
 
     @app.get("/health/ledger", tags=["operation"])

@@ -1,5 +1,5 @@
-"""Rows that no table keeps: folded from the log as of a size, as far as they are asked for, and without what had not
-happened by a moment where one is given."""
+"""Rows that no table keeps: folded from the log as of a size, as far as they are asked for, without what the projection
+passes over, and without what had not happened by a moment where one is given."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ledger.domain.participation import zone_of
 from projections.engine.definition import STUDY_PARTITION, Definition, Row
 from projections.engine.folding import aggregates_below, fold_one, new_aggregate, subjects_of
 from projections.engine.occurrence import OccurredBy, Zones, as_happened
+from projections.engine.skips import NO_SKIPS, Skips
 from projections.engine.stored import of_records
 
 Conn = Connection[TupleRow]
@@ -60,7 +61,7 @@ def cut_subject(subject: Subject, by: OccurredBy, study: Study, uncertain: Uncer
 
 class Fold:
     """Folds a definition's rows as of a size: of one partition, or of all. `state` is the study as of it, cut already
-    where `by` is given."""
+    where `by` is given; `skips` by the decisions that are known now."""
 
     def __init__(
         self,
@@ -71,19 +72,27 @@ class Fold:
         state: Study,
         by: OccurredBy | None = None,
         uncertain: Uncertain | None = None,
+        skips: Skips = NO_SKIPS,
     ) -> None:
         self._conn, self._definition, self._study, self._size = conn, definition, study, size
         self._state, self._by, self._uncertain = state, by, uncertain
+        self._skips = skips
 
     def __call__(self, partition: str | None) -> Iterator[tuple[str, Iterable[Row]]]:
         """The rows of one partition, or of each."""
         definition = self._definition
         if definition.study and partition in (None, STUDY_PARTITION):
-            yield STUDY_PARTITION, definition.rows(self._state, list(self._state.records))
+            state = self._own()
+            yield STUDY_PARTITION, definition.rows(state, list(state.records))
         if partition is None:
             # Whether an act is in depends on what it is about, whatever event that is.
             events = definition.events if self._by is None else None
-            for subject in subjects_of(self._conn, self._study, self._state.id, events, self._size):
+            own, name, skips = self._state.id, definition.name, self._skips
+
+            def left_out(about: UUID, index: int) -> bool:
+                return index in skips.of(name, about)
+
+            for subject in subjects_of(self._conn, self._study, own, events, self._size, left_out):
                 yield from self._rows(subject)
         elif partition != STUDY_PARTITION:
             yield from self._rows(self._one(UUID(partition)))
@@ -94,9 +103,22 @@ class Fold:
         if len(subject.records):
             yield str(subject.id), self._definition.rows(subject, list(subject.records))
 
+    def _own(self) -> Study:
+        """The study as this projection sees it."""
+        if not self._skips.of(self._definition.name, self._state.id):
+            return self._state
+        state = self._folded(self._state.id)
+        assert isinstance(state, Study)
+        return state if self._by is None else cut_study(state, self._by, self._uncertain or Uncertain())
+
     def _one(self, subject_id: UUID) -> Subject:
-        subject = new_aggregate(subject_id, self._state.id)
+        subject = self._folded(subject_id)
         assert isinstance(subject, Subject)
-        for event in aggregates_below(self._conn, self._study, {subject_id: 0}, self._size):
-            fold_one(subject, event)
         return subject
+
+    def _folded(self, about: UUID) -> Study | Subject:
+        aggregate = new_aggregate(about, self._state.id)
+        skipped = self._skips.of(self._definition.name, about)
+        for event in aggregates_below(self._conn, self._study, {about: 0}, self._size):
+            fold_one(aggregate, event, skipped=skipped)
+        return aggregate

@@ -27,6 +27,22 @@ class RedactionAhead(ProjectionBehind):
     rule = "READ-12"
 
 
+class ReleaseNeeded(ProjectionBehind):
+    """The version of the projection that answers here is none that this release has."""
+
+    rule = "READ-13"
+    remedy = (
+        "Ask a host with the release that has that version; `trial-ledger projections list` says which version answers "
+        "in which study, and `trial-ledger projections rollback` lets the one before it answer again."
+    )
+
+
+class StillDraining(ProjectionBehind):
+    """This release answers from the version before the live one, and that has not caught up with it."""
+
+    rule = "READ-15"
+
+
 class CutBeyond(Refusal):
     """The reading asks for a state that the ledger has not signed yet."""
 

@@ -16,9 +16,9 @@ from psycopg.rows import TupleRow
 from ledger.store.database import Database
 from projections.definitions import NAMES, model_of, model_with, read_models
 from projections.engine import digest as digests
+from projections.engine.answering import reading_values
 from projections.engine.definition import ReadModel
 from projections.engine.errors import StudyNotKnown
-from projections.engine.reading import reading_values
 from projections.engine.rebuild import MAX_WORKERS, Progress, Rebuilt
 from projections.engine.rebuild import rebuild as rebuild_projections
 from projections.engine.sql import SQL, on

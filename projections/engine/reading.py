@@ -1,7 +1,8 @@
 """Reading: one moment, one read model, one size; live or as of an earlier size, and as it was known or as it happened.
 
 Rules:
-- a reader sees one snapshot: the pointer is followed once, and rows, position and the study are of one size;
+- a reader sees one snapshot: the pointer is followed once (see `answering`), and rows, position and the study are of
+  one size;
 - the study's own aggregate is folded from the ledger to exactly that size. It is shared between readers and never
   changed: a reader that is further on makes its own copy;
 - a reading as of a size folds the events below it by the same handler that follows the ledger, lazily: the page of one
@@ -36,7 +37,7 @@ from ledger.signing.encoding import b64url
 from ledger.store.database import Database
 from ledger.store.evidence import checkpoint_at, read_tile, tile_roots
 from ledger.store.statements import leaf_hashes
-from projections.definitions import model_of
+from projections.engine.answering import answering
 from projections.engine.definition import ReadModel
 from projections.engine.earlier import Fold, Uncertain, cut_study, cut_subject
 from projections.engine.errors import (
@@ -46,11 +47,12 @@ from projections.engine.errors import (
     ProjectionStopped,
     ReadingMalformed,
     RedactionAhead,
-    StudyNotKnown,
+    StillDraining,
 )
 from projections.engine.folding import subjects_of
 from projections.engine.occurrence import OccurredBy
 from projections.engine.rows import MemoryRows, Rows, TableRows
+from projections.engine.skips import skips_of
 from projections.engine.sql import SQL, on
 from projections.engine.studies import StudyCache, cache_of
 
@@ -58,10 +60,6 @@ Conn = Connection[TupleRow]
 
 WAIT_S = 10.0
 """A reading waits no longer for the projection to reach a size; then it is told to come again."""
-
-PATIENCE_S = 600
-"""How long a page may think, and a client pause, between two statements of a reading: its snapshot holds up nobody,
-it only keeps old row versions from being cleared away."""
 
 WAIT_STEPS_S = (0.002, 0.005, 0.01, 0.02, 0.05)
 """Between two looks while waiting: soon at first, for most waits are over within a few milliseconds."""
@@ -171,11 +169,10 @@ def open_reader(
     NotHappenedYet, ProjectionBehind, ProjectionStopped, and the store's own errors.
     """
     occurred = None if occurred_by is None else occurred_by_of(occurred_by)
-    model = model_of(name)
     wanted = _size("wait_for", wait_for)
     if wanted is not None:
         _wait(database, study, name, wanted)
-    with _begun(database, study, model) as (conn, position, signed, stopped):
+    with _begun(database, study, name) as (conn, model, position, signed, stopped):
         size = position if as_of is None else cut_size(conn, study, as_of, signed)
         if stopped is not None and (as_of is None or size > position):
             raise stopped
@@ -195,26 +192,28 @@ def open_reader(
             state, moment = cut_study(state, occurred, uncertain), min(moment, occurred.moment)
             if definition.temporal:
                 uncertain = Uncertain()  # its view counts the entries that it looks at
-        fold = Fold(conn, definition, study, size, state, occurred, uncertain)
-        told = definition.temporal or (live and occurred is None)
-        rows: Rows = newest if told else MemoryRows(definition, fold)
+        rows: Rows = newest
+        if not (definition.temporal or (live and occurred is None)):
+            skips = skips_of(conn, study, signed)
+            rows = MemoryRows(definition, Fold(conn, definition, study, size, state, occurred, uncertain, skips))
         yield Reader(
             study, model, size, signed, moment, as_of is None, state, rows, newest, conn, cache, occurred, uncertain
         )
 
 
-_Begun = tuple[Conn, int, int, ProjectionStopped | None]
+_Begun = tuple[Conn, ReadModel, int, int, ProjectionStopped | None]
 
 
 @contextmanager
-def _begun(database: Database, study: str, model: ReadModel) -> Iterator[_Begun]:
-    """A snapshot in which the rows hold nothing that is redacted; waits for the projection to take a redaction in."""
+def _begun(database: Database, study: str, name: str) -> Iterator[_Begun]:
+    """A snapshot with the read model that answers in it, whose rows hold nothing that is redacted; waits for it to take
+    a redaction in, and for a version that is drained to be where the live one is."""
     deadline, steps = time.monotonic() + WAIT_S, iter(WAIT_STEPS_S)
     while True:
         with database.snapshot() as conn:
             try:
-                standing = _standing(conn, study, model)
-            except RedactionAhead:
+                standing = _standing(conn, study, name)
+            except (RedactionAhead, StillDraining):
                 if time.monotonic() >= deadline:
                     raise
             else:
@@ -245,35 +244,25 @@ def root_at(conn: Conn, study: str, size: int) -> bytes:
 # -- where a reading starts ------------------------------------------------------------------------------------
 
 
-def _standing(conn: Conn, study: str, model: ReadModel) -> tuple[int, int, ProjectionStopped | None]:
-    """Position of the live read model, signed size, and why it goes no further where it stands still; raises where it
+def _standing(conn: Conn, study: str, name: str) -> tuple[ReadModel, int, int, ProjectionStopped | None]:
+    """What answers, its position, the signed size, and why it goes no further where it stands still; raises where it
     cannot answer at all."""
-    row = conn.execute(SQL["reading_of"], reading_values(study, model.definition.name)).fetchone()
-    if row is None or not row[0]:
-        raise StudyNotKnown(f"there is no study {study!r}")
-    _, schema, version, position, signed, _, holds = row
-    if schema is None:
-        raise ProjectionBehind("nobody has followed this study yet", position=0, wanted=signed)
-    if schema != model.schema:
-        raise ProjectionBehind(
-            f"version {model.definition.version} of this release is being built, version {version} is live",
-            position=position,
-            wanted=signed,
-        )
-    if holds:
+    answers = answering(conn, study, name)
+    schema, position, signed = answers.model.schema, answers.position, answers.signed
+    if answers.holds:
         raise RedactionAhead("something is redacted that it has not taken in", position=position, wanted=signed)
     found = None
     if position < signed:
         found = conn.execute(on("stopped", schema), {"study": study}).fetchone()
     if found is None:
-        return position, signed, None
+        return answers.model, position, signed, None
     index, event, because = found
-    return position, signed, ProjectionStopped(f"{event} at index {index}: {because}", (index,), index=index)
-
-
-def reading_values(study: str, name: str) -> dict[str, str]:
-    """The parameters with which a reading begins."""
-    return {"study": study, "name": name, "patience": f"{PATIENCE_S}s"}
+    return (
+        answers.model,
+        position,
+        signed,
+        ProjectionStopped(f"{event} at index {index}: {because}", (index,), index=index),
+    )
 
 
 def _wait(database: Database, study: str, name: str, wanted: int) -> None:

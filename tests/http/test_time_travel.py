@@ -162,3 +162,14 @@ def test_the_interface_description_tells_of_both(server: Server) -> None:
         path = "/v1/studies/{study}" + view.replace("001", "{subject}").replace("LOW", "{name}")
         said = {one["name"]: one.get("description", "") for one in paths[path]["get"]["parameters"]}
         assert "As it happened" in said["occurred_by"] and "As it was known" in said["as_of"], path
+
+
+def test_a_host_whose_release_lacks_the_live_version_is_not_ready(server: Server, course: Course) -> None:
+    assert server.http.get("/health/ready").status_code == 200
+    with server.ledger.projector_database() as database, database.connection() as conn:
+        conn.execute("UPDATE projection.definitions SET fingerprint = %s WHERE name = 'safety'", ("f" * 64,))
+    answer = server.http.get("/health/ready")
+    assert answer.status_code == 503
+    assert [one["projection"] for one in answer.json()["needed"]] == ["safety"]
+    problem(server.http.get(server.path("/safety")), 503, "READ-13")
+    assert server.http.get(server.path("/subjects")).status_code == 200

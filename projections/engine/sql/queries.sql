@@ -2,20 +2,43 @@
 -- that the code fills in: read models live in schemas of their own, whose names are made of declared names only.
 
 -- reading_of --
--- Returns what a reader of a projection starts from: its schema, version and position, the signed size, and whether
--- something is redacted that its rows may still hold. Lets this transaction wait longer, in milliseconds, for a page
--- that thinks or a client that reads slowly.
+-- Returns what a reader of a projection starts from: its schema, version and position, the signed size, whether
+-- something is redacted that its rows may still hold, its fingerprint and generation. Lets this transaction wait
+-- longer, in milliseconds, for a page that thinks or a client that reads slowly.
 SELECT s.study_id IS NOT NULL, p.schema_name, p.version, coalesce(o.position, 0),
        coalesce((SELECT size FROM ledger.checkpoints WHERE study_id = %(study)s ORDER BY size DESC LIMIT 1), 0),
        set_config('idle_in_transaction_session_timeout', %(patience)s, true),
        EXISTS (SELECT FROM ledger.redactions AS r
                WHERE r.study_id = %(study)s AND r.effective_idx >= coalesce(o.position, 0) AND NOT EXISTS (
                    SELECT FROM ledger.destructions AS d WHERE d.study_id = r.study_id
-                   AND d.effective_idx = r.effective_idx AND d.place = 'projections'))
+                   AND d.effective_idx = r.effective_idx AND d.place = 'projections')),
+       f.fingerprint, f.generation
 FROM (SELECT 1) AS one
 LEFT JOIN ledger.studies AS s ON s.study_id = %(study)s
 LEFT JOIN projection.pointers AS p ON p.study_id = %(study)s AND p.name = %(name)s
 LEFT JOIN projection.positions AS o ON o.study_id = %(study)s AND o.schema_name = p.schema_name
+LEFT JOIN projection.definitions AS f ON f.schema_name = p.schema_name
+
+-- drained --
+-- Returns the read models of a projection that answered before one that answers now or did since, and that are kept
+-- current: version, fingerprint, generation, position, and whether something is redacted that the rows may still hold.
+SELECT f.version, f.fingerprint, f.generation, o.position,
+       EXISTS (SELECT FROM ledger.redactions AS r
+               WHERE r.study_id = %(study)s AND r.effective_idx >= o.position AND NOT EXISTS (
+                   SELECT FROM ledger.destructions AS d WHERE d.study_id = r.study_id
+                   AND d.effective_idx = r.effective_idx AND d.place = 'projections'))
+FROM projection.definitions AS f
+JOIN projection.positions AS o ON o.study_id = %(study)s AND o.schema_name = f.schema_name
+WHERE f.name = %(name)s AND EXISTS (
+    SELECT FROM projection.replays AS r
+    WHERE r.study_id = %(study)s AND r.name = %(name)s AND r.state = 'switched' AND r.from_schema = f.schema_name)
+ORDER BY f.version DESC, f.generation DESC
+
+-- live_versions --
+-- Returns every version that answers: study, projection, version, fingerprint.
+SELECT p.study_id, p.name, p.version, coalesce(d.fingerprint, '')
+FROM projection.pointers AS p LEFT JOIN projection.definitions AS d ON d.schema_name = p.schema_name
+ORDER BY p.study_id, p.name
 
 -- origin --
 -- Returns the origin of a study's log, and how many disclosures are redacted: what was kept before is stale then.
