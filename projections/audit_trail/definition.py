@@ -6,7 +6,8 @@ Rules:
 - what waits for a second signature says so, and from which index on it took effect;
 - what was redacted is no longer there: the row names the field, and from which index on it is gone; the order of a
   redaction has a data point for each field that it names;
-- an electronic signature's printed name, time and meaning stand in columns of their own, beside every data point.
+- an electronic signature's printed name, time and meaning stand in columns of their own, beside every data point;
+- a record that an electronic signature covers is named with it, so that its own lines show that it was signed.
 A statement's data points stand together in one row; the view makes a line of each.
 """
 
@@ -26,6 +27,7 @@ from ledger.domain.conduct import LATE_AFTER
 from ledger.domain.manifestation import FIELDS as MANIFESTATION
 from ledger.domain.moments import elapsed
 from ledger.domain.record import CLAIM_FIELDS, Record
+from ledger.domain.signature import covers
 from projections.engine.definition import Column, Definition, Index, Row, Table
 
 STANDING = "standing"
@@ -101,6 +103,15 @@ NUMBERS = Table(
 )
 """Of each subject the number in use last, and every number with the index from which it was known."""
 
+SIGNED = Table(
+    "signed",
+    (Column("record", "bigint"), Column("idx", "bigint")),
+    key=("record", "idx"),
+    indexes=(Index(("record", "idx")),),
+)
+"""Which record an electronic signature covers: the index of the record and that of the signature, which is in force
+from its own index on (21 CFR 11.50(b))."""
+
 _ENCODER = msgspec.json.Encoder()
 
 Point = tuple[str, Any, Any] | tuple[str, Any, Any, int]
@@ -108,14 +119,26 @@ Point = tuple[str, Any, Any] | tuple[str, Any, Any, int]
 
 
 def changed(state: Study | Subject, touched: Sequence[Record]) -> Iterator[Row]:
-    """One row for each record, and the subject's numbers where a screening is among them."""
+    """One row for each record and for each other that it signs, and the subject's numbers with a screening."""
     numbered = False
     for record in touched:
         yield "entries", _entry(state, record)
+        for covered in _covered(state, record):
+            yield "signed", (covered.index, record.index)
         numbered = numbered or record.event in ("SubjectScreened", "SubjectRescreened")
     if numbered:
         numbers = list(_numbers(state))
         yield "numbers", (numbers[-1][1] if numbers else None, _ENCODER.encode(numbers).decode())
+
+
+def _covered(state: Study | Subject, record: Record) -> Iterator[Record]:
+    """The earlier records that an electronic signature covers; itself is none."""
+    if record.meaning is None:
+        return
+    for jti in covers(record):
+        named = state.records.get(jti)
+        if named is not None and named.index != record.index:
+            yield named
 
 
 def _entry(state: Study | Subject, record: Record) -> tuple[Any, ...]:
@@ -274,4 +297,4 @@ def _numbers(state: Study | Subject) -> Iterator[tuple[int, str]]:
     yield from sorted(found)
 
 
-DEFINITION = Definition("audit_trail", 2, (ENTRIES, NUMBERS), changed, study=True, temporal=True)
+DEFINITION = Definition("audit_trail", 3, (ENTRIES, NUMBERS, SIGNED), changed, study=True, temporal=True)

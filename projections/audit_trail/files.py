@@ -24,7 +24,17 @@ def csv(lines: Iterable[dict[str, Any]]) -> Iterator[bytes]:
     the file runs nothing."""
     yield _csv_line(COLUMNS)
     for line in lines:
-        yield _csv_line([_harmless(line[name]) for name in COLUMNS])
+        cells = {**line, "signatures": _in_words(line["signatures"])}
+        yield _csv_line([_harmless(cells[name]) for name in COLUMNS])
+
+
+def _in_words(signatures: Iterable[dict[str, Any]]) -> str:
+    """Signatures over a record in one cell: name, time, meaning, index, and what is wrong with one; `; ` between."""
+    return "; ".join(
+        f"{one['printed_name'] or '[redacted]'}, {one['signed_at'] or '[redacted]'}: {one['meaning']} "
+        f"(index {one['index']}{', ' + one['in_doubt'] if one['in_doubt'] else ''})"
+        for one in signatures
+    )
 
 
 _COMPUTED = ("=", "+", "-", "@", "\t", "\r")

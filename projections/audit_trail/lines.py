@@ -3,7 +3,9 @@
 The role is the one acted in; the organisation the one held then; the subject's number the one known at the size that is
 read. A statement that waits for a second signature at that size says so, and so does one whose attribution is disputed,
 whose key is under suspicion, or whose signature was withdrawn. `signed_at` is the time as the signer stated it, in the
-signer's zone, where it is an electronic signature, and in UTC otherwise.
+signer's zone, where it is an electronic signature, and in UTC otherwise. `signatures` are the electronic signatures
+over the statement at the size that is read, each with printed name, time, meaning and index, and whether it is
+withdrawn, disputed or by a key under suspicion (21 CFR 11.50(b)); in files they stand as one text.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ COLUMNS = (
     "index", "recorded_at", "occurred_at", "signed_at", "captured_at", "transferred_at", "aware_at", "sub",
     "subject_number", "site", "event", "event_label", "field", "field_label", "previous_value", "new_value", "actor",
     "role", "organisation", "reason", "meaning", "printed_name", "ceremony", "in_doubt", "mode", "late", "target_index",
-    "target_event", "pending", "redacted", "redacted_at", "event_id", "sentence",
+    "target_event", "pending", "redacted", "redacted_at", "event_id", "sentence", "signatures",
 )  # fmt: skip
 """Of a line, in this order in files. Times are ISO 8601; `recorded_at` in UTC, the others as stated; of `signed_at` see
 above. A line in JSON has `signature` besides: the manifestation of an electronic signature, None for an entry."""
@@ -42,16 +44,38 @@ class Lines:
         self._organisation = organisations(reader.study.authority)
         self._authority, self._reader = reader.study.authority, reader
         self._doubts: dict[int, str] = {}
+        self._over: dict[int, list[Any]] = {}
 
     def learn(self, entries: Iterable[Any]) -> None:
         """Look up together what the lines of these entries need."""
         entries = list(entries)
         self._numbers.learn({entry.partition for entry in entries})
-        about = Where("target", "in", [entry.idx for entry in entries])
+        own = [entry.idx for entry in entries]
+        about = Where("target", "in", sorted({*own, *self._signatures(own)}))
         acts = (about, Where("event", "in", list(_DOUBTS)), Where("idx", "<", self._size))
         for act in self._reader.rows.select("entries", Asked(acts, ("idx",))):
             if self._doubts.get(act.target) != WITHDRAWN:
                 self._doubts[act.target] = _DOUBTS[act.event]
+
+    def _signatures(self, records: list[int]) -> list[int]:
+        """Look up the electronic signatures over these records; returns their indexes."""
+        self._over.clear()
+        below = Where("idx", "<", self._size)
+        pairs = self._reader.rows.select("signed", Asked((Where("record", "in", records), below), ("record", "idx")))
+        signed = sorted({pair.idx for pair in pairs})
+        if not signed:
+            return []
+        found = self._reader.rows.select("entries", Asked((Where("idx", "in", signed),), ("idx",)))
+        by_index = {entry.idx: entry for entry in found}
+        for pair in pairs:
+            if pair.idx in by_index:
+                self._over.setdefault(pair.record, []).append(by_index[pair.idx])
+        return signed
+
+    def _over_it(self, entry: Any) -> list[dict[str, Any]]:
+        """The signatures over a statement: its own first, where it is one, then those that cover it."""
+        own = [entry] if entry.signature else []
+        return [{**_signature(one), "in_doubt": self._in_doubt(one)} for one in (*own, *self._over.get(entry.idx, ()))]
 
     def of(self, entry: Any, field: str | None = None) -> list[dict[str, Any]]:
         """The lines of one entry: at least one, for a workflow action may set no field. With `field` those of that
@@ -71,6 +95,7 @@ class Lines:
         }
         common = {**_common(entry), "pending": pending, "sentence": _said(entry, points, about)}
         common |= {name: about[name] for name in ("subject_number", "organisation", "in_doubt")}
+        common["signatures"] = self._over_it(entry)
         waiting = pending and entry.event == "EntryCorrected"
         return [
             {

@@ -108,8 +108,34 @@ def test_the_audit_trail_shows_the_signature_in_every_form(trial: Simulator, ada
     assert {(row["printed_name"], row["signed_at"], row["meaning"]) for row in own} == {
         (name, line["signed_at"], "responsibility")
     }
+    over = f"{name}, {line['signed_at']}: responsibility (index {signed.index})"
+    for told in (*results, signed):
+        assert {row["signatures"] for row in rows if row["index"] == str(told.index)} == {over}
     entered = [row for row in rows if row["index"] == str(results[0].index)]
     assert {(row["printed_name"], row["meaning"]) for row in entered} == {("", "entry")}, "an entry is no signature"
+
+
+def test_every_line_of_a_signed_record_says_by_whom_it_was_signed_as_of_the_state_that_is_read(
+    trial: Simulator, ada: Subject, results: list[Told]
+) -> None:
+    pi = trial.staff().pi
+    before = results[-1].index + 1
+    signed = sign(trial, ada, results[:1])
+    again = sign(trial, ada, results[:1])
+    dispute(trial, signed, ada, "SignatureWithdrawn", pi)
+    lines = trail(trial, results[0])
+    assert len(lines) > 1
+    for line in lines:
+        one, other = line["signatures"]
+        assert (one["printed_name"], one["meaning"], one["index"]) == (pi.name, "responsibility", signed.index)
+        assert one["signed_at"].endswith("+00:00") and one["actor"] == pi.id
+        assert (one["in_doubt"], other["in_doubt"], other["index"]) == ("withdrawn", None, again.index)
+        assert line["signature"] is None, "the entry itself is no signature"
+    assert trail(trial, results[1])[0]["signatures"] == [], "which nobody signed"
+    for size, standing in ((before, []), (signed.index + 1, [None]), (again.index + 1, [None, None])):
+        with reading(trial, "audit_trail", as_of=size) as reader:
+            then = audit_trail.event(reader, results[0].index)["rows"]
+        assert [one["in_doubt"] for one in then[0]["signatures"]] == standing, size
 
 
 def test_a_corrected_record_is_changed_since_signed_until_it_is_signed_again(
