@@ -135,7 +135,7 @@ class Redactions:
             if len(given_up) < len(behind):
                 return "the projections"
             followed = [schema for schema, _, _ in current if schema not in given_up]
-            busy = redactions.building(own, followed)
+            busy = redactions.built_since(own, study, index)
             with own.transaction():
                 redactions.forget_read_models(own, study, (*followed, *busy))
                 for schema in followed:

@@ -106,9 +106,10 @@ def stands_still(conn: Conn, schema: str, study: str) -> bool:
     return any(row[0] == study for row in conn.execute(query).fetchall())
 
 
-def building(conn: Conn, schemas: Sequence[str]) -> list[str]:
-    """Schemas in which one of these read models is being built anew at this moment, by whichever process."""
-    return [schema for (schema,) in conn.execute(SQL["building"], {"schemas": list(schemas)})]
+def built_since(conn: Conn, study: str, idx: int) -> list[str]:
+    """Schemas in which a read model is being built from the events below a size beyond this index: whoever builds it
+    was never given what is redacted there."""
+    return [schema for (schema,) in conn.execute(SQL["built_since"], {"study": study, "idx": idx})]
 
 
 def analyze_read_models(conn: Conn, schemas: Sequence[str]) -> None:

@@ -1,156 +1,228 @@
-"""Building parts of a rebuild: each a share of a study's aggregates, folded whole and copied into scratch schemas.
+"""Building: the rows of a study's aggregates below a ceiling, copied into the schemas of read models to be.
 
-A part is built chunk by chunk, rows and progress in one transaction, in the process that asks or in worker processes
-of its own. A part that was built before goes on behind the last aggregate that it finished.
+Rules:
+- a build has many small parts, each a run of aggregates in order of their ids, folded once for all read models that are
+  built together. A part is one transaction: it is claimed, built and noted as built at once. Whatever ends a worker, at
+  whatever moment, its part is as if nobody had begun it, and whoever is there takes it;
+- rows depend on the aggregates alone: not on the size of parts, on their order, on who built which;
+- a part that is no longer there was taken away, by a cancellation or a redaction: nothing is built into its place;
+- strict: an event that cannot be folded or that a handler cannot take in ends the build, and is named.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import queue
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.domain.aggregate import study_aggregate_id
-from ledger.store.database import PROJECTOR, Database
-from projections.definitions import model_of
+from ledger.domain.aggregate import Study, Subject, study_aggregate_id
+from ledger.domain.refusals import Refusal
 from projections.engine import tables
-from projections.engine.collector import collecting_rarely
-from projections.engine.definition import ReadModel, partition_of
-from projections.engine.folding import aggregates_below, fold_one, new_aggregate
-from projections.engine.sql import on
+from projections.engine.definition import STUDY_PARTITION, ReadModel, partition_of
+from projections.engine.folding import (
+    NOTHING,
+    FoldFailed,
+    StoredEvent,
+    fold_one,
+    new_aggregate,
+    stored_statement,
+)
+from projections.engine.skips import Skips
+from projections.engine.sql import SQL, on
 
 Conn = Connection[TupleRow]
 
-CHUNK_EVENTS = 5_000
-"""Events of one transaction of a part: a kill repeats no more than this."""
+PART_EVENTS = 5_000
+"""Events of one part, at least: a kill repeats no more than this of each worker, and a progress bar moves every second
+or so. An aggregate is never divided."""
 
-PATIENCE: dict[str, Any] = {"statement_timeout_s": 3600.0, "idle_in_transaction_timeout_s": 600.0, "max_connections": 2}
-"""A rebuild may take its time, and holds no lock that others wait for until its last moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A share of the aggregates, in order of their ids, each with how many events it has below the ceiling."""
-
-    number: int
-    aggregates: tuple[tuple[UUID, int], ...]
+NICENESS = 10
+"""What is rebuilt can wait; what is appended, read and followed comes first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to build: a study's aggregates below the ceiling, for projections by name and fingerprint, into the scratch
-    schema of each. Goes to worker processes."""
+    """What to build: a study's aggregates below the ceiling, for read models that were begun together and are equally
+    far. Goes to worker processes."""
 
     url: str
     study: str
     origin: str
-    fingerprints: Mapping[str, str]
-    scratches: tuple[str, ...]
+    models: tuple[tuple[str, int, str, int], ...]
+    """Name, version, fingerprint and generation of each."""
     ceiling: int
 
 
-def build(order: Order, parts: Sequence[Part]) -> Iterator[int]:
-    """Build all parts; yields the events of each step of any of them, as they are done."""
-    if len(parts) == 1:
-        yield from build_part(order, parts[0])
-        return
-    context = multiprocessing.get_context("spawn")
-    reports: Any = context.Queue()
-    workers = [context.Process(target=_work, args=(reports, order, part), daemon=True) for part in parts]
-    for worker in workers:
-        worker.start()
-    try:
-        yield from _reported(reports, workers)
-    finally:
-        for worker in workers:
-            worker.terminate()
-            worker.join()
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a build is: parts and events, all and those that are done, and the seconds that those took."""
+
+    parts: int
+    parts_done: int
+    events: int
+    events_done: int
+    seconds: float
+    which: tuple[int, ...]
+    ceiling: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether every part is built."""
+        return 0 < self.parts == self.parts_done or (self.parts == 0 and self.ceiling == 0)
 
 
-def _reported(reports: Any, workers: Sequence[Any]) -> Iterator[int]:
-    waiting = len(workers)
-    while waiting:
-        try:
-            report = reports.get(timeout=1.0)
-        except queue.Empty:
-            if any(not worker.is_alive() and worker.exitcode != 0 for worker in workers):
-                raise RuntimeError("a worker of the rebuild was killed; run the rebuild again, it goes on") from None
-            continue
-        if report is None:
-            waiting -= 1
-        elif isinstance(report, BaseException):
-            raise report
-        else:
-            yield report
+class PartsGone(Exception):
+    """What was to be built into was taken away meanwhile."""
 
 
-def _work(reports: Any, order: Order, part: Part) -> None:
-    """One worker process: reports events done, then None; or the error that ended it."""
-    try:
-        for events in build_part(order, part):
-            reports.put(events)
-        reports.put(None)
-    except Exception as error:
-        reports.put(RuntimeError(f"{type(error).__name__}: {error}"))
+class BuildFailed(Exception):
+    """An event ended the build: of one projection (`projection`), or of all that were built together (None).
+
+    `failure`: `index`, `event`, `subject` (None for the study's own), `rule` (None where the cause is no refusal) and
+    `because`.
+    """
+
+    def __init__(self, projection: str | None, failure: dict[str, Any]) -> None:
+        super().__init__(projection, failure)
+        self.projection, self.failure = projection, failure
+
+    def __str__(self) -> str:
+        return said(self.failure)
 
 
-def build_part(order: Order, part: Part) -> Iterator[int]:
-    """Build one part in its own connection, chunk by chunk; yields the number of events of each."""
-    models = _same(order.fingerprints)
-    values = {"study": order.study, "part": part.number}
-    with Database(order.url, role=PROJECTOR, name="trial-ledger-rebuild", **PATIENCE) as database, collecting_rarely():
-        with database.connection() as conn:
-            row = conn.execute(on("part", order.scratches[0]), values).fetchone()
-            reached = row[0] if row is not None else None
-            already = sum(count for originator, count in part.aggregates if reached and originator <= reached)
-            if already:
-                yield already
-            waiting = [one for one in part.aggregates if reached is None or one[0] > reached]
-            for chunk in _chunks(waiting):
-                done = sum(count for _, count in chunk)
-                with conn.transaction():
-                    _build_chunk(conn, order, models, [originator for originator, _ in chunk])
-                    moved = {**values, "reached": chunk[-1][0], "done": done, "finished": chunk[-1] == waiting[-1]}
-                    for scratch in order.scratches:
-                        conn.execute(on("advance_part", scratch), moved)
-                yield done
+def said(failure: dict[str, Any]) -> str:
+    """A failure in a sentence."""
+    about = f" of subject {failure['subject']}" if failure.get("subject") else ""
+    rule = f" ({failure['rule']})" if failure.get("rule") else ""
+    return f"{failure['event']} at index {failure['index']}{about}: {failure['because']}{rule}"
 
 
-def _same(fingerprints: Mapping[str, str]) -> list[ReadModel]:
-    """The projections, if this process has them as the one that planned the rebuild has."""
-    models = [model_of(name) for name in fingerprints]
-    if any(model.fingerprint != fingerprints[model.definition.name] for model in models):
-        raise RuntimeError("the code of a projection was changed while it is being rebuilt; run the rebuild again")
-    return models
+# -- parts -----------------------------------------------------------------------------------------------------
 
 
-def _chunks(waiting: Sequence[tuple[UUID, int]]) -> Iterator[list[tuple[UUID, int]]]:
-    chunk: list[tuple[UUID, int]] = []
-    events = 0
-    for one in waiting:
-        chunk.append(one)
-        events += one[1]
-        if events >= CHUNK_EVENTS:
-            yield chunk
-            chunk, events = [], 0
-    if chunk:
-        yield chunk
+def begin_parts(conn: Conn, study: str, schema: str, ceiling: int, part_events: int = PART_EVENTS) -> None:
+    """Note the parts of a build: the aggregates below the ceiling, in order of their ids, in runs of `part_events`
+    events or a little more."""
+    counted = conn.execute(SQL["originators"], {"study": study, "stop": ceiling}).fetchall()
+    runs: list[list[Any]] = []
+    for originator, count in counted:
+        if not runs or runs[-1][2] >= part_events:
+            runs.append([originator, originator, 0])
+        runs[-1][1] = originator
+        runs[-1][2] += count
+    columns = [list(column) for column in zip(*runs, strict=True)] or [[], [], []]
+    values = dict(zip(("firsts", "lasts", "events"), columns, strict=True))
+    values["parts"] = list(range(1, len(runs) + 1))
+    conn.execute(on("begin_parts", schema), {"study": study, "ceiling": ceiling, **values})
 
 
-def _build_chunk(conn: Conn, order: Order, models: Sequence[ReadModel], originators: Sequence[UUID]) -> None:
+def standing(conn: Conn, study: str, schema: str) -> Standing:
+    """How far the build in a schema is."""
+    row = conn.execute(on("parts", schema), {"study": study}).fetchone()
+    assert row is not None
+    parts, done, events, events_done, seconds, which, ceiling = row
+    return Standing(parts, done, int(events), int(events_done), float(seconds), tuple(which), ceiling)
+
+
+def build_next(conn: Conn, order: Order, models: Sequence[ReadModel], skips: Skips) -> int | None:
+    """Build the next part that nobody has; returns its events, or None where there is none left to take. In one
+    transaction of its own. `skips`: what the decisions below the ceiling have projections pass over. Raises PartsGone,
+    BuildFailed and the store's errors."""
+    began = time.monotonic()
+    with conn.transaction():
+        values = {"study": order.study}
+        claimed = conn.execute(on("claim_part", models[0].schema), values).fetchone()
+        if claimed is None:
+            return None
+        part, first, last, events = claimed
+        given = {**values, "first": first, "last": last, "stop": order.ceiling}
+        found = (StoredEvent(*row) for row in conn.execute(SQL["events_of_part"], given, binary=True))
+        for model, rows in _rows_of(found, order, models, skips):
+            tables.copy(conn, model.schema, model.definition, rows)
+        noted = {**values, "part": part, "ceiling": order.ceiling, "seconds": time.monotonic() - began}
+        for model in models:
+            if conn.execute(on("finish_part", model.schema), noted).rowcount != 1:
+                raise PartsGone(model.schema)
+    return int(events)
+
+
+def _rows_of(
+    events: Iterable[StoredEvent], order: Order, models: Sequence[ReadModel], skips: Skips
+) -> list[tuple[ReadModel, dict[str, list[tuple[Any, ...]]]]]:
+    """The rows of each read model for these events, one aggregate after another."""
     own = study_aggregate_id(order.origin)
-    aggregates = {originator: new_aggregate(originator, own) for originator in originators}
-    for event in aggregates_below(conn, order.study, dict.fromkeys(originators, 0), order.ceiling):
-        fold_one(aggregates[event.originator], event)
-    for model, scratch in zip(models, order.scratches, strict=True):
-        rows: dict[str, list[tuple[Any, ...]]] = {}
-        for aggregate in aggregates.values():
-            made = model.definition.rows(aggregate, list(aggregate.records))
-            tables.collect(model.definition, order.study, partition_of(aggregate), made, rows)
-        tables.copy(conn, scratch, model.definition, rows)
+    variants = skips.variants(model.definition.name for model in models)
+    made: list[tuple[ReadModel, dict[str, list[tuple[Any, ...]]]]] = [(model, {}) for model in models]
+    for originator, group in groupby(events, lambda event: event.originator):
+        stored = list(group)
+        folded = _folded(originator, own, stored, variants.get(originator, (NOTHING,)))
+        for model, rows in made:
+            passed = skips.of(model.definition.name, originator)
+            aggregate = folded[passed]
+            if isinstance(aggregate, BuildFailed):
+                raise BuildFailed(model.definition.name if len(folded) > 1 else None, aggregate.failure)
+            try:
+                found = model.definition.rows(aggregate, list(aggregate.records))
+                tables.collect(model.definition, order.study, partition_of(aggregate), found, rows)
+            except Exception as error:  # whatever a handler raises: the event at which it first does is looked for
+                raise _culprit(model, own, stored, passed, error) from error
+    return made
+
+
+def _folded(
+    originator: UUID, own: UUID, events: Sequence[StoredEvent], variants: Iterable[frozenset[int]]
+) -> dict[frozenset[int], Study | Subject | BuildFailed]:
+    """An aggregate for each set of events that is passed over, or why it cannot be folded."""
+    made: dict[frozenset[int], Study | Subject | BuildFailed] = {}
+    for passed in variants:
+        aggregate = made[passed] = new_aggregate(originator, own)
+        try:
+            for event in events:
+                fold_one(aggregate, event, skipped=passed)
+        except FoldFailed as failed:
+            made[passed] = BuildFailed(None, _failure(originator, own, failed.index, failed.event, failed))
+    return made
+
+
+def _culprit(
+    model: ReadModel, own: UUID, events: Sequence[StoredEvent], passed: frozenset[int], error: Exception
+) -> BuildFailed:
+    """The first event after which the handler fails, taken in one by one."""
+    originator = events[0].originator
+    aggregate = new_aggregate(originator, own)
+    at, cause = events[-1], error
+    for event in events:
+        touched = fold_one(aggregate, event, skipped=passed)
+        try:
+            list(model.definition.rows(aggregate, touched))
+        except Exception as first:
+            at, cause = event, first
+            break
+    name = stored_statement(at).event
+    return BuildFailed(model.definition.name, _failure(originator, own, at.idx, name, cause))
+
+
+def _failure(originator: UUID, own: UUID, index: int, event: str, error: BaseException) -> dict[str, Any]:
+    cause: BaseException = error.__cause__ if isinstance(error, FoldFailed) and error.__cause__ else error
+    because = error.because if isinstance(error, FoldFailed) else f"{type(error).__name__}: {error}"
+    return {
+        "index": index,
+        "event": event,
+        "subject": None if originator == own else str(originator),
+        "partition": STUDY_PARTITION if originator == own else str(originator),
+        "rule": cause.rule if isinstance(cause, Refusal) else None,
+        "because": because,
+    }
+
+
+def be_nice() -> None:
+    """Let everybody else go first, where the system knows how."""
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)

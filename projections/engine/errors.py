@@ -115,8 +115,83 @@ class DefinitionChanged(Refusal):
 class RebuildRunning(Refusal):
     """The projection is being rebuilt already."""
 
-    rule, status = "REBUILD-1", 409
-    remedy = "Wait until the other rebuild has ended; one that was killed gives its turn back by itself."
+    rule, status = "REPLAY-2", 409
+    remedy = "Wait until the other command has ended; one that was killed gives its turn back by itself."
+
+
+class ReplayNotThere(Refusal):
+    """There is no replay of this projection with which this could be done."""
+
+    rule, status = "REPLAY-3", 404
+    remedy = "See `trial-ledger projections list` for what there is; `projections rebuild` begins one."
+
+
+class ReplayMoved(Refusal):
+    """The replay is not, or no longer, in a state in which this can be done."""
+
+    rule, status = "REPLAY-4", 409
+    remedy = "See `trial-ledger projections list`; somebody else may have moved it on, cancelled it or switched."
+
+
+class OtherReplayUnderWay(Refusal):
+    """Another version of this projection is being built, and this release does not have its code."""
+
+    rule, status = "REPLAY-5", 409
+    remedy = "Go on with the release that began it, or give it up: `trial-ledger projections cancel`."
+
+
+class ReplayNotCompared(Refusal):
+    """The versions were not compared, or more has happened since than can be looked through at the switch."""
+
+    rule, status = "REPLAY-6", 409
+    remedy = (
+        "Run `trial-ledger projections rebuild --compare`: it compares them as they are now; then `switch` follows."
+    )
+
+
+class ReplayNotApproved(Refusal):
+    """There are differences that nothing explains, and nobody has approved them."""
+
+    rule, status = "REPLAY-7", 409
+    remedy = (
+        "Look at them (`trial-ledger projections diff`); then a data manager approves the report "
+        "(`projections approve`), or the cause is mended and the replay cancelled."
+    )
+
+
+class UnexplainedSince(Refusal):
+    """What was recorded since the comparison differs in a way that the report does not have."""
+
+    rule, status = "REPLAY-8", 409
+    remedy = "Compare anew (`trial-ledger projections rebuild --compare`); what is then unexplained needs an approval."
+
+
+class LiveNotFollowed(Refusal):
+    """The version that answers is not kept current, so the new one cannot be brought to the same size."""
+
+    rule, status = "REPLAY-9", 409
+    remedy = "Let the release that has the code of the live version run (`serve`) until the switch."
+
+
+class VersionStillNeeded(Refusal):
+    """The version answers, or is needed by a replay that is under way; it cannot be taken away."""
+
+    rule, status = "REPLAY-10", 409
+    remedy = "Switch to another version first, or cancel the replay."
+
+
+class ReplayNotRecorded(Refusal):
+    """What a replay concluded could not be put into the ledger yet; it is kept, and put there later."""
+
+    rule, status = "REPLAY-12", 503
+    remedy = "Mend what the cause says; every `trial-ledger projections` command and the server try again."
+
+
+class NotKeptCurrent(Refusal):
+    """The version to go back to is no longer kept current."""
+
+    rule, status = "REPLAY-11", 409
+    remedy = "Rebuild it: an earlier version whose code this release has is rebuilt and switched to like a new one."
 
 
 class NormaliserUnsound(Refusal):

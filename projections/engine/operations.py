@@ -16,16 +16,28 @@ from psycopg.rows import TupleRow
 from ledger.store.database import Database
 from projections.definitions import NAMES, model_of, model_with, read_models
 from projections.engine import digest as digests
+from projections.engine import replay, switching
 from projections.engine.answering import reading_values
 from projections.engine.definition import ReadModel
 from projections.engine.errors import StudyNotKnown
-from projections.engine.rebuild import MAX_WORKERS, Progress, Rebuilt
-from projections.engine.rebuild import rebuild as rebuild_projections
+from projections.engine.replay import MAX_WORKERS, Progress, Terms
+from projections.engine.replays import Replay, replays_of
 from projections.engine.sql import SQL, on
 
 Conn = Connection[TupleRow]
 
-__all__ = ["Progress", "digest", "rebuild", "standing"]
+__all__ = [
+    "Progress",
+    "cancel",
+    "digest",
+    "rebuild",
+    "replays",
+    "retire",
+    "roll_back",
+    "standing",
+    "switch",
+    "told",
+]
 
 _STOPPED = ("index", "event", "because")
 
@@ -94,30 +106,73 @@ def rebuild(
     names: Sequence[str] | None = None,
     workers: int | None = None,
     progress: Callable[[Progress], None] = lambda one: None,
+    **terms: Any,
 ) -> list[dict[str, Any]]:
-    """Build projections of a study anew from its first event; all of them, where none is named.
+    """Build projections of a study anew beside those that answer, and compare; all of them, where none is named.
 
-    `database` is opened as the projector. Raises KeyError for a name that is none, and what `rebuild.rebuild` raises.
+    `database` is opened as the projector; `terms`: as in `replay.Terms`. Raises KeyError for a name that is none, and
+    what `replay.rebuild` raises.
     """
-    if workers is None:
-        with database.connection() as conn:
-            row = conn.execute(SQL["signed_size"], {"study": study}).fetchone()
-        size = int(row[0]) if row is not None else 0
-        workers = max(1, min(size // EVENTS_PER_WORKER, os.cpu_count() or 1, MAX_WORKERS))
-    made = rebuild_projections(database, study, names or NAMES, workers, progress)
-    return [_told(one) for one in made]
+    with database.connection() as conn:
+        row = conn.execute(SQL["signed_size"], {"study": study}).fetchone()
+    size = int(row[0]) if row is not None else 0
+    usual = max(1, min(size // EVENTS_PER_WORKER, (os.cpu_count() or 1) // 2))
+    made = Terms(workers=max(1, min(workers or usual, MAX_WORKERS)), **terms)
+    return [told(one) for one in replay.rebuild(database, study, names or NAMES, made, progress)]
 
 
-def _told(one: Rebuilt) -> dict[str, Any]:
+def told(one: Replay) -> dict[str, Any]:
+    """A replay in plain values; `changed`: whether any row differs from those of the version that answered."""
+    report = one.report or {}
+    before, after = report.get("before"), report.get("after")
     return {
-        "projection": one.projection,
-        "schema": one.schema,
-        "size": one.size,
-        "digest": one.after.root,
-        "digest_before": one.before.root,
-        "changed": one.changed,
-        "rows": one.after.rows,
+        "replay": str(one.id),
+        "study": one.study,
+        "projection": one.name,
+        "state": one.state,
+        "from": None if one.source is None else one.source.told(),
+        "to": one.target.told(),
+        "schema": one.target.schema,
+        "size": one.size if one.size is not None else one.ceiling,
+        "root": one.root,
+        "digest": after and after["digest"],
+        "digest_before": before and before["digest"],
+        "changed": None if report is None or not report else any(report["counts"].values()),
+        "differences": report.get("counts"),
+        "report_digest": one.report_digest,
+        "approval": None if one.approval is None else str(one.approval),
+        "failure": one.failure,
+        "by": one.by,
+        "reason": one.reason,
+        "begun_at": one.begun_at.isoformat(),
+        "changed_at": one.changed_at.isoformat(),
     }
+
+
+def replays(database: Database, study: str, name: str | None = None) -> list[dict[str, Any]]:
+    """The replays of a study, of one projection or of all, from the first to the last."""
+    with database.snapshot() as conn:
+        return [told(one) for one in replays_of(conn, study, name)]
+
+
+def switch(database: Database, study: str, name: str, by: str, reason: str | None = None) -> dict[str, Any]:
+    """Let the version that was built answer; raises what `switching.switch` raises."""
+    return told(switching.switch(database, study, name, by, reason))
+
+
+def roll_back(database: Database, study: str, name: str, by: str, reason: str | None = None) -> dict[str, Any]:
+    """Let the version before answer again; raises what `switching.roll_back` raises."""
+    return told(switching.roll_back(database, study, name, by, reason))
+
+
+def cancel(database: Database, study: str, name: str, by: str, reason: str | None = None) -> dict[str, Any]:
+    """Give a replay up; raises what `switching.cancel` raises."""
+    return told(switching.cancel(database, study, name, by, reason))
+
+
+def retire(database: Database, study: str, name: str, by: str, reason: str | None = None) -> dict[str, Any]:
+    """Take the version away that no longer answers; raises what `switching.retire` raises."""
+    return told(switching.retire(database, study, name, by, reason))
 
 
 def digest(database: Database, study: str, name: str) -> dict[str, Any]:

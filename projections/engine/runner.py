@@ -83,14 +83,17 @@ class Batch:
 
 
 class Runner:
-    """Follows all studies of a database for all the projections given. For one thread."""
+    """Follows all studies of a database for all the projections given, `until` a size where one is given. For one
+    thread."""
 
-    def __init__(self, database: Database, models: Sequence[ReadModel], batch: int = BATCH_EVENTS) -> None:
+    def __init__(
+        self, database: Database, models: Sequence[ReadModel], batch: int = BATCH_EVENTS, until: int | None = None
+    ) -> None:
         self._database = database
         self._known = {model.identity: model for model in models}
         newest = {model.definition.name: model for model in sorted(models, key=lambda one: one.definition.version)}
         self._newest = newest
-        self._batch = batch
+        self._batch, self._until = batch, until
         self._studies: dict[str, Followed] = {}
 
     def run(self, stop: threading.Event) -> None:
@@ -146,6 +149,12 @@ class Runner:
         followed.keep(course)
         return True
 
+    def bring(self, conn: Conn, study: str, origin: str, model: ReadModel) -> None:
+        """Bring one read model of a study as far as this runner goes (`until`), in the transaction of `conn`."""
+        followed = Followed(study, origin, {model.schema}, {model.schema: model})
+        while self.step(conn, followed):
+            continue
+
     # -- what a study needs before it is followed --------------------------------------------------------------
 
     def _make_ready(self, conn: Conn, followed: Followed) -> None:
@@ -178,6 +187,7 @@ class Runner:
         wanted = [schema for schema in followed.models if schema not in followed.stopped]
         standing = conn.execute(SQL["lock_positions"], {"study": followed.study, "schemas": wanted}).fetchall()
         signed = _one(conn, "signed_size", study=followed.study)
+        signed = signed if self._until is None else min(signed, self._until)
         behind = [(position, schema) for schema, position in standing if position < signed]
         if not behind:
             return None

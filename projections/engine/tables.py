@@ -41,9 +41,10 @@ _SENT_AS: Mapping[ColumnType, LiteralString] = {
 """One parameter a column; a column of arrays goes as the texts of its arrays."""
 
 
-def create(conn: Conn, model: ReadModel, schema: str | None = None, indexes: bool = True) -> bool:
-    """Make a read model's schema unless it is there; False when it was. For a transaction of its own."""
-    schema = schema or model.schema
+def create(conn: Conn, model: ReadModel, indexes: bool = True) -> bool:
+    """Make a read model's schema unless it is there; False when it was. For a transaction of its own. Without
+    `indexes` and keys it takes many rows in faster; `add_indexes` follows."""
+    schema = model.schema
     conn.execute(SQL["lock_definitions"])
     exists = conn.execute(SQL["schema_exists"], {"schema": schema}).fetchone()
     if exists is not None and exists[0]:
@@ -52,9 +53,17 @@ def create(conn: Conn, model: ReadModel, schema: str | None = None, indexes: boo
     conn.execute(on("create_notes", schema))
     for table in model.definition.tables:
         conn.execute(_create(schema, table))
-        for index in table.indexes if indexes else ():
-            conn.execute(_index(schema, table, index))
+    if indexes:
+        add_indexes(conn, model)
     return True
+
+
+def add_indexes(conn: Conn, model: ReadModel) -> None:
+    """Add the keys and indexes of tables that were made without; two rows of one key are an error then."""
+    for table in model.definition.tables:
+        conn.execute(_keyed(model.schema, table))
+        for index in table.indexes:
+            conn.execute(_index(model.schema, table, index))
 
 
 def register(conn: Conn, model: ReadModel) -> None:
@@ -105,21 +114,6 @@ def empty_study(conn: Conn, schema: str, definition: Definition, study: str) -> 
         conn.execute(on("empty_study", schema, table.name), {"study": study})
 
 
-def move_study(conn: Conn, source: str, target: str, definition: Definition, study: str) -> None:
-    """Put one study's rows of a schema in the place of those of another, in this transaction."""
-    empty_study(conn, target, definition, study)
-    for table in definition.tables:
-        columns = _names(("study_id", "partition", *table.names))
-        conn.execute(
-            sql.SQL("INSERT INTO {target} ({columns}) SELECT {columns} FROM {source} WHERE study_id = %s").format(
-                target=sql.Identifier(target, table.name),
-                source=sql.Identifier(source, table.name),
-                columns=columns,
-            ),
-            (study,),
-        )
-
-
 def analyze(conn: Conn, schema: str, definition: Definition) -> None:
     """Tell the planner what the tables hold, after many rows were added."""
     for table in definition.tables:
@@ -152,11 +146,14 @@ def _create(schema: str, table: Table) -> sql.Composed:
         ending = sql.SQL("" if column.optional else " NOT NULL")
         columns.append(sql.SQL("{} ").format(sql.Identifier(column.name)) + sql.SQL(_COLLATED[column.type]) + ending)
     # Rows of a usual statement stay whole on their page instead of being compressed and moved out.
-    made = "CREATE TABLE {table} ({columns}, PRIMARY KEY ({key})) WITH (toast_tuple_target = 8160)"
-    return sql.SQL(made).format(
-        table=sql.Identifier(schema, table.name),
-        columns=sql.SQL(", ").join(columns),
-        key=_names(("study_id", "partition", *table.key)),
+    return sql.SQL("CREATE TABLE {table} ({columns}) WITH (toast_tuple_target = 8160)").format(
+        table=sql.Identifier(schema, table.name), columns=sql.SQL(", ").join(columns)
+    )
+
+
+def _keyed(schema: str, table: Table) -> sql.Composed:
+    return sql.SQL("ALTER TABLE {table} ADD PRIMARY KEY ({key})").format(
+        table=sql.Identifier(schema, table.name), key=_names(("study_id", "partition", *table.key))
     )
 
 

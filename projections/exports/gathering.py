@@ -29,13 +29,13 @@ from ledger.verify import bundle as form
 from projections.definitions import read_models
 from projections.engine import operations
 from projections.engine.answering import reading_values
-from projections.engine.building import PATIENCE
 from projections.engine.collector import collecting_rarely
 from projections.engine.definition import STUDY_PARTITION, ReadModel
 from projections.engine.errors import SubjectAmbiguous, SubjectNotFound
 from projections.engine.folding import FoldFailed, subjects_of
 from projections.engine.reading import cut_size
 from projections.engine.sql import SQL
+from projections.engine.workers import PATIENCE
 from projections.exports.log_part import (
     Report,
     Scope,

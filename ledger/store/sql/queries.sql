@@ -198,14 +198,10 @@ WHERE o.study_id = %(study)s ORDER BY o.schema_name
 -- Returns the studies at which a read model has stopped, and at which event of each.
 TABLE {schema}."_stopped"
 
--- building --
--- Returns the schemas of these read models' rebuilds whose turn somebody has: an advisory lock, taken by name.
-SELECT n.nspname FROM pg_catalog.pg_namespace AS n
-JOIN unnest(%(schemas)s::text[]) AS live (schema_name) ON n.nspname ^@ (live.schema_name || '_r')
-WHERE EXISTS (SELECT FROM pg_catalog.pg_locks AS l
-              WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_catalog.pg_database
-                                                              WHERE datname = current_database())
-                AND l.classid::bigint = 7242019 AND l.objid::bigint = hashtext(n.nspname)::bigint & 4294967295)
+-- built_since --
+-- Returns the schemas of builds of a study whose ceiling lies beyond an index.
+SELECT schema_name FROM projection.replays
+WHERE study_id = %(study)s AND state IN ('planned', 'building') AND ceiling > %(idx)s
 
 -- read_model_tables --
 -- Returns the tables of these read models.

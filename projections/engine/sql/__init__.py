@@ -1,4 +1,4 @@
-"""The engine's SQL: named statements in `queries.sql`, in the form of `ledger.store.sql`."""
+"""The engine's SQL: named statements in `queries.sql` and `replay.sql`, in the form of `ledger.store.sql`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from psycopg.sql import Composed, Identifier
 
 from ledger.store.sql import parse
 
+FILES = ("queries.sql", "replay.sql")
+
 SQL: Mapping[str, LiteralString] = MappingProxyType(
-    parse((files(__package__) / "queries.sql").read_text(encoding="utf-8"))
+    parse("\n".join((files(__package__) / name).read_text(encoding="utf-8") for name in FILES))
 )
 
 

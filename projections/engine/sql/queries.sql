@@ -199,11 +199,12 @@ CREATE TABLE {schema}."_stopped" (
 CREATE TABLE {schema}."_parts" (
     study_id text COLLATE "C" NOT NULL,
     part     int NOT NULL,
-    parts    int NOT NULL,
+    first    uuid NOT NULL,
+    last     uuid NOT NULL,
+    events   bigint NOT NULL,
     ceiling  bigint NOT NULL,
-    reached  uuid,
-    done     bigint NOT NULL,
-    finished boolean NOT NULL,
+    finished boolean NOT NULL DEFAULT false,
+    seconds  double precision NOT NULL DEFAULT 0,
     PRIMARY KEY (study_id, part)
 );
 CREATE TABLE {schema}."_differences" (
@@ -238,30 +239,6 @@ SELECT idx, event, because FROM {schema}."_stopped" WHERE study_id = %(study)s O
 -- unstop --
 -- Lets a read model try again.
 DELETE FROM {schema}."_stopped" WHERE study_id = %(study)s
-
--- take_turn --
--- Takes the turn of building in a scratch schema, as long as this connection lasts; false where another has it.
-SELECT pg_try_advisory_lock(7242019, hashtext(%(scratch)s))
-
--- begin_part --
--- Starts a part of a rebuild, unless it was begun before.
-INSERT INTO {schema}."_parts" (study_id, part, parts, ceiling, reached, done, finished)
-VALUES (%(study)s, %(part)s, %(parts)s, %(ceiling)s, NULL, 0, false)
-ON CONFLICT (study_id, part) DO NOTHING
-
--- part --
--- Returns how far a part of a rebuild is, and takes it.
-SELECT reached, done, finished FROM {schema}."_parts"
-WHERE study_id = %(study)s AND part = %(part)s FOR UPDATE
-
--- parts --
--- Returns the plan of a rebuild that was begun: its parts and its ceiling.
-SELECT parts, ceiling FROM {schema}."_parts" WHERE study_id = %(study)s ORDER BY part
-
--- advance_part --
--- Moves a part of a rebuild on, in the transaction that wrote its rows.
-UPDATE {schema}."_parts" SET reached = %(reached)s, done = done + %(done)s, finished = %(finished)s
-WHERE study_id = %(study)s AND part = %(part)s
 
 -- empty_study --
 -- Takes a study's rows out of a table, to be replaced in the same transaction.

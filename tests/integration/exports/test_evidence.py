@@ -286,6 +286,7 @@ def test_projections_stand_in_the_bundle_with_the_digests_that_the_ledger_shows(
     if not followed:
         with ledger_of(trial).projector_database() as database:
             made = operations.rebuild(database, trial.plan.study)
+            follow(trial)
         assert {one["size"] for one in made} == {size + 1}  # with what was recorded of the export
     for definition in DEFINITIONS:
         held = json.loads(member(out / "a.zip", f"projections/{definition.name}.json"))

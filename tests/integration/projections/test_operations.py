@@ -72,6 +72,6 @@ def test_the_digest_is_the_one_that_a_rebuild_gives(
     assert [one["projection"] for one in built] == list(NAMES)
     for one in built:
         told = operations.digest(database, "TRIAL-1", one["projection"])
-        assert (told["digest"], told["size"], told["rows"]) == (one["digest"], book.size, one["rows"])
+        assert (told["digest"], told["size"]) == (one["digest"], book.size)
         assert not one["changed"]
     assert seen[0].startswith("build patient, cohort")
