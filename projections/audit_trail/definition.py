@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -40,6 +41,9 @@ _STANDING = {
     "SignatureWithdrawn": ("signed", "signature withdrawn"),
     "AttributionDisputed": ("attributed", "attribution disputed"),
 }
+
+_SETS_MORE = frozenset({"EntryCorrected", "FieldsRedacted", *_STANDING})
+"""Events that set something of the records that they name."""
 
 _KNOWN_LATER = frozenset({"HistoryRecorded", "MedicationRecorded", "ProcedureRecorded", "AdverseEventReported"})
 """Facts that may become known long after they began: never late by their own beginning."""
@@ -112,6 +116,8 @@ SIGNED = Table(
 """Which record an electronic signature covers: the index of the record and that of the signature, which is in force
 from its own index on (21 CFR 11.50(b))."""
 
+_WITH_OFFSET = len("2024-03-11T10:00+01:00")
+
 _ENCODER = msgspec.json.Encoder()
 
 Point = tuple[str, Any, Any] | tuple[str, Any, Any, int]
@@ -143,30 +149,30 @@ def _covered(state: Study | Subject, record: Record) -> Iterator[Record]:
 
 def _entry(state: Study | Subject, record: Record) -> tuple[Any, ...]:
     claims = record.claims
+    event, role, meaning = claims["event"], claims["role"], claims.get("meaning")
     target = _target(state, record)
     recorded = as_recorded(record)
-    points = list(_points(state, record, target, recorded))
-    fields = tuple(sorted({point[0] for point in points}))
+    fields, shape, points = _set(state, record, target, recorded)
     gone = len(claims.get("_sd", ())) - len(recorded)
     return (
         record.index,
-        record.event,
+        event,
         record.kind,
-        record.jti,
-        record.sub,
+        claims["jti"],
+        claims["sub"],
         claims.get("site") or "",
-        record.iss,
-        record.role,
-        record.mode,
-        record.meaning or ("seal" if record.role == "system" else "entry"),
-        None if record.meaning is None else True,
+        claims["iss"],
+        role,
+        claims.get("mode", "direct"),
+        meaning or ("seal" if role == "system" else "entry"),
+        None if meaning is None else True,
         recorded.get("printed_name"),
         recorded.get("signed_at"),
         claims.get("ceremony"),
         record.kid,
         record.digest,
         record.recorded_at,
-        record.iat,
+        claims["iat"],
         recorded.get("occurred_at"),
         recorded.get("captured_at"),
         recorded.get("transferred_at"),
@@ -177,10 +183,33 @@ def _entry(state: Study | Subject, record: Record) -> tuple[Any, ...]:
         None if target is None else target.event,
         None if record.pending else record.countersigned_at or record.index,
         gone if gone > 0 else None,
-        _shape(record.event, fields),
+        shape,
         fields,
         _ENCODER.encode(points).decode(),
     )
+
+
+def _set(
+    state: Study | Subject, record: Record, target: Record | None, recorded: dict[str, Any]
+) -> tuple[tuple[str, ...], str, list[Point]]:
+    """What a statement set: the fields in order of their names, their shape, the data points."""
+    event = record.claims["event"]
+    if event in _SETS_MORE or record.redacted:
+        points = list(_points(state, record, target, recorded))
+        fields = tuple(sorted({point[0] for point in points}))
+        return fields, _shape(event, fields), points
+    stated = {**record.body, **recorded} if record.body else recorded
+    names, fields, shape = _plain(event, tuple(stated))
+    return fields, shape, [(name, None, stated[name]) for name in names]
+
+
+@lru_cache(maxsize=4_096)
+def _plain(event: str, stated: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Of a statement that sets the fields that it states: their names in the catalogue's order and in their own, and
+    their shape. Most are like this, and a study's have few sets of fields."""
+    names = tuple(name for name in CATALOGUE[event].model_fields if name in stated and name not in MANIFESTATION)
+    fields = tuple(sorted(names))
+    return names, fields, _shape(event, fields)
 
 
 @lru_cache(maxsize=4_096)
@@ -217,7 +246,7 @@ def as_recorded(record: Record) -> dict[str, Any]:
 
 
 def _points(state: Study | Subject, record: Record, target: Record | None, recorded: dict[str, Any]) -> Iterator[Point]:
-    """What this statement set."""
+    """What this statement set, whatever it is."""
     if record.event == "EntryCorrected":
         name = record.claims["corrects"]["field"]
         yield _point(name, _before(record, target, name), recorded.get("value"), record.redacted.get("value"))
@@ -280,8 +309,20 @@ def _late(record: Record, recorded: dict[str, Any]) -> bool | None:
     if known is None:
         began = None if record.event in _KNOWN_LATER else recorded.get("started_at")
         known = began or recorded.get("occurred_at")
+    if known is None or _surely_in_time(known, record.recorded_at):
+        return None
     gap = elapsed(known, record.recorded_at, None)
     return True if gap is not None and gap[0] > LATE_AFTER else None
+
+
+def _surely_in_time(known: str, recorded_at: str) -> bool:
+    """Told quickly of nearly all: both times say their offset, and the limit is not exceeded. False: look closer."""
+    if len(known) < _WITH_OFFSET or known[10] != "T" or known[-3] != ":":
+        return False
+    try:
+        return datetime.fromisoformat(recorded_at) - datetime.fromisoformat(known) <= LATE_AFTER
+    except (ValueError, TypeError, OverflowError):
+        return False
 
 
 def _numbers(state: Study | Subject) -> Iterator[tuple[int, str]]:

@@ -105,21 +105,21 @@ def encoded(values: Sequence[Any]) -> bytes:
     """The values of a row, each with its kind and length, the row with its number of values."""
     parts = [len(values).to_bytes(4)]
     for value in values:
-        if value is None:
+        kind = type(value)
+        if kind is str:
+            data = value.encode()
+            parts += b"t", len(data).to_bytes(4), data
+        elif value is None:
             parts.append(b"-")
-        elif isinstance(value, bool):
+        elif kind is bool:
             parts.append(b"y" if value else b"n")
-        elif isinstance(value, int):
-            parts.append(_measured(b"i", str(value).encode()))
-        elif isinstance(value, str):
-            parts.append(_measured(b"t", value.encode()))
+        elif kind is int:
+            data = b"%d" % value
+            parts += b"i", len(data).to_bytes(4), data
         else:
-            parts.append(_measured(b"l", encoded(value)))
+            data = encoded(value)
+            parts += b"l", len(data).to_bytes(4), data
     return b"".join(parts)
-
-
-def _measured(kind: bytes, data: bytes) -> bytes:
-    return kind + len(data).to_bytes(4) + data
 
 
 def stream(conn: Conn, schema: str, table: Table, study: str) -> Iterator[tuple[str, Sequence[Any]]]:
@@ -132,5 +132,5 @@ def stream(conn: Conn, schema: str, table: Table, study: str) -> Iterator[tuple[
     )
     with conn.cursor(name="digest") as cursor:
         cursor.itersize = FETCH
-        for partition, *values in cursor.execute(query, (study,)):
+        for partition, *values in cursor.execute(query, (study,), binary=True):
             yield partition, values

@@ -56,7 +56,9 @@ _DECODER = msgspec.json.Decoder(StoredRecord)
 
 def encode(record: Record, leave_out: frozenset[str] = frozenset()) -> str:
     """The record as it stands, in JSON, without some of its fields; it depends on the record's state alone."""
-    content = record.content
+    claims, content = dict(record.claims), record.content
+    for name in NOT_KEPT:
+        claims.pop(name, None)
     if not leave_out.isdisjoint(content):
         content = {name: value for name, value in content.items() if name not in leave_out}
     stored = StoredRecord(
@@ -64,7 +66,7 @@ def encode(record: Record, leave_out: frozenset[str] = frozenset()) -> str:
         record.recorded_at,
         record.digest,
         record.kid,
-        {name: value for name, value in record.claims.items() if name not in NOT_KEPT},
+        claims,
         record.kind,
         record.body,
         content,

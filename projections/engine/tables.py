@@ -6,11 +6,12 @@ Statements on them are composed of declared names alone, quoted; values are alwa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, LiteralString
 
-from psycopg import Connection, sql
+from psycopg import Connection, postgres, sql
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
@@ -39,6 +40,8 @@ _SENT_AS: Mapping[ColumnType, LiteralString] = {
     "boolean": "%b::boolean[]",
 }
 """One parameter a column; a column of arrays goes as the texts of its arrays."""
+
+_TEXT = postgres.types["text"].oid
 
 
 def create(conn: Conn, model: ReadModel, indexes: bool = True) -> bool:
@@ -89,7 +92,7 @@ def upsert(conn: Conn, schema: str, definition: Definition, rows: TableRows) -> 
     for name, found in rows.items():
         if found:
             table = definition.table(name)
-            columns = [list(column) for column in zip(*_literals(table, found), strict=True)]
+            columns = [list(column) for column in zip(*_with_arrays(table, found, _array), strict=True)]
             conn.execute(_upsert(schema, table), columns)
 
 
@@ -98,7 +101,8 @@ def copy(conn: Conn, schema: str, definition: Definition, rows: TableRows) -> No
     for name, found in rows.items():
         table = definition.table(name)
         with conn.cursor() as cursor, cursor.copy(_copy(schema, table)) as copying:
-            for row in _literals(table, found):
+            copying.set_types(_copied_as(table))
+            for row in _with_arrays(table, found, _packed):
                 copying.write_row(row)
 
 
@@ -120,20 +124,35 @@ def analyze(conn: Conn, schema: str, definition: Definition) -> None:
         conn.execute(on("analyze", schema, table.name))
 
 
-def _literals(table: Table, rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
-    """Arrays as PostgreSQL writes them: many rows then travel as one plain array a column."""
+def _with_arrays(
+    table: Table, rows: Iterable[tuple[Any, ...]], form: Callable[[tuple[str, ...] | None], Any]
+) -> Iterable[tuple[Any, ...]]:
+    """The rows, with their arrays in this form."""
     places = [place + 2 for place, column in enumerate(table.columns) if column.type == "text[]"]
     for place in places:
-        rows = [(*row[:place], _array(row[place]), *row[place + 1 :]) for row in rows]
+        rows = [(*row[:place], form(row[place]), *row[place + 1 :]) for row in rows]
     return rows
 
 
 @lru_cache(maxsize=4_096)
 def _array(members: tuple[str, ...] | None) -> str | None:
+    """As PostgreSQL writes it: many rows then travel as one plain array a column."""
     if members is None:
         return None
     quoted = ('"' + member.replace("\\", "\\\\").replace('"', '\\"') + '"' for member in members)
     return "{" + ",".join(quoted) + "}"
+
+
+@lru_cache(maxsize=4_096)
+def _packed(members: tuple[str, ...] | None) -> bytes | None:
+    """As PostgreSQL sends it in binary: dimensions, whether NULL is among them, type, length, lower bound, members."""
+    if members is None:
+        return None
+    texts = [member.encode() for member in members]
+    if not texts:
+        return struct.pack("!iii", 0, 0, _TEXT)
+    head = struct.pack("!iiiii", 1, 0, _TEXT, len(texts), 1)
+    return head + b"".join([struct.pack("!i", len(text)) + text for text in texts])
 
 
 def _names(names: Iterable[str]) -> sql.Composed:
@@ -168,7 +187,13 @@ def _index(schema: str, table: Table, index: Index) -> sql.Composed:
 @cache
 def _copy(schema: str, table: Table) -> sql.Composed:
     columns = _names(("study_id", "partition", *table.names))
-    return sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(schema, table.name), columns)
+    return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(schema, table.name), columns)
+
+
+@cache
+def _copied_as(table: Table) -> list[str]:
+    """The type as which each column's values are encoded; arrays come packed."""
+    return ["text", "text", *("bytea" if column.type == "text[]" else column.type for column in table.columns)]
 
 
 @cache
