@@ -8,6 +8,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from api.cli.output import Json, console, give
+from api.cli.projection_reports import register
 from ledger.settings import Settings
 
 projections = typer.Typer(help="Projections: where they stand, rebuilding, digests.", no_args_is_help=True)
@@ -56,12 +57,4 @@ def rebuild(
     give({"rebuilt": built}, json_, "\n".join(f"{b['projection']} at {b['size']}: {b['digest']}" for b in built))
 
 
-@projections.command()
-def digest(study: Study, name: Annotated[str, typer.Argument()], json_: Json = False) -> None:
-    """The digest of a projection's state."""
-    from ledger.application import Ledger
-    from projections.engine import operations
-
-    with Ledger(Settings.read()) as ledger:
-        found = operations.digest(ledger.database, study, name)
-    give(found, json_, f"{found['projection']} v{found['version']} at {found['size']}: {found['digest']}")
+register(projections)

@@ -22,10 +22,10 @@ def ndjson(lines: Iterable[dict[str, Any]]) -> Iterator[bytes]:
 def csv(lines: Iterable[dict[str, Any]]) -> Iterator[bytes]:
     """RFC 4180, UTF-8, header first. A text that a spreadsheet would compute is led by an apostrophe, so that opening
     the file runs nothing."""
-    yield _csv_line(COLUMNS)
+    yield csv_line(COLUMNS)
     for line in lines:
         cells = {**line, "signatures": _in_words(line["signatures"])}
-        yield _csv_line([_harmless(cells[name]) for name in COLUMNS])
+        yield csv_line([harmless(cells[name]) for name in COLUMNS])
 
 
 def _in_words(signatures: Iterable[dict[str, Any]]) -> str:
@@ -41,7 +41,8 @@ _COMPUTED = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
-def _harmless(value: Any) -> Any:
+def harmless(value: Any) -> Any:
+    """A cell as a spreadsheet may have it: text that it would compute is led by an apostrophe."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str) and value.startswith(_COMPUTED) and not _NUMBER.fullmatch(value):
@@ -49,7 +50,8 @@ def _harmless(value: Any) -> Any:
     return value
 
 
-def _csv_line(cells: Iterable[Any]) -> bytes:
+def csv_line(cells: Iterable[Any]) -> bytes:
+    """Cells as one line of RFC 4180; None is an empty cell."""
     line = io.StringIO()
     csv_format.writer(line).writerow(["" if cell is None else cell for cell in cells])
     return line.getvalue().encode()

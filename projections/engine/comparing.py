@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
 from ledger.domain.aggregate import Subject, study_aggregate_id
-from ledger.domain.participation import site_of
+from ledger.domain.participation import number, site_of
 from ledger.signing.encoding import b64url
 from projections.definitions import known_models
 from projections.engine import digest
@@ -204,23 +204,29 @@ def _report(
         raise StudyNotKnown(f"there is no study {study!r}")
     own = study_aggregate_id(row[0])
     listed = tally.by_subject()
+    places = placed(conn, study, own, size, tally.partitions)
     return {
         "format": FORMAT,
         "study": study,
         "projection": models[1].definition.name,
         "size": size,
         "root": b64url(root_at(conn, study, size)),
-        "redactions": row[1],
+        "redactions": _redactions(conn, study, size),
         "before": _side(models[0], sums[0]),
         "after": _side(models[1], sums[1]),
         "counts": tally.counts(),
         "tables": tally.by_table(),
         "columns": tally.by_column(),
-        "sites": tally.by_site(sites(conn, study, own, size, set(tally.partitions))),
+        "sites": tally.by_site({name: place.site for name, place in places.items()}),
         "subjects": listed[:MAX_SUBJECTS_LISTED],
         "subjects_not_listed": max(0, len(listed) - MAX_SUBJECTS_LISTED),
         "differences_digest": tally.digest,
     }
+
+
+def _redactions(conn: Conn, study: str, size: int) -> int:
+    row = conn.execute(SQL["redactions_below"], {"study": study, "size": size}).fetchone()
+    return int(row[0]) if row is not None else 0
 
 
 def _side(model: ReadModel, summed: Digest) -> dict[str, Any]:
@@ -234,19 +240,31 @@ def _side(model: ReadModel, summed: Digest) -> dict[str, Any]:
     }
 
 
-def sites(conn: Conn, study: str, own: UUID, size: int, partitions: set[str]) -> dict[str, str | None]:
-    """The site of each of these subjects as of a size, from what placed it or else from its first record."""
-    subjects = {name: empty(Subject, UUID(name)) for name in partitions - {STUDY_PARTITION}}
+class Placed(NamedTuple):
+    """A subject's site and number, as far as they are known."""
+
+    site: str | None
+    number: str | None
+
+
+def placed(conn: Conn, study: str, own: UUID, size: int, partitions: Iterable[str] | None = None) -> dict[str, Placed]:
+    """Site and number of these subjects, or of all, as of a size: from what placed them, the site else from the first
+    record."""
+    subjects = {name: empty(Subject, UUID(name)) for name in partitions or () if name != STUDY_PARTITION}
     unread: set[str] = set()
-    for event in events_of_topics(conn, study, topics_of(PLACING | ACTS), size) if subjects else ():
+    wanted = events_of_topics(conn, study, topics_of(PLACING | ACTS), size)
+    for event in wanted if subjects or partitions is None else ():
         name = str(event.originator)
+        if partitions is None and event.originator != own:
+            subjects.setdefault(name, empty(Subject, event.originator))
         if name in subjects and name not in unread:
             try:
                 fold_one(subjects[name], event, whole=False)
             except FoldFailed:  # what stops a projection stops no count
                 unread.add(name)
-    found = {name: site_of(subject) for name, subject in subjects.items()}
-    missing = [UUID(name) for name, site in found.items() if site is None]
+    found = {name: Placed(site_of(subject), number(subject)) for name, subject in subjects.items()}
+    missing = [UUID(name) for name, place in found.items() if place.site is None]
     for event in first_events(conn, study, missing, size) if missing else ():
-        found[str(event.originator)] = stored_statement(event).claims.get("site")
+        name = str(event.originator)
+        found[name] = found[name]._replace(site=stored_statement(event).claims.get("site"))
     return found

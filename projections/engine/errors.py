@@ -204,6 +204,13 @@ class NormaliserUnsound(Refusal):
     )
 
 
+class NothingCompared(Refusal):
+    """No comparison of this projection is there to be shown."""
+
+    rule, status = "REPLAY-21", 404
+    remedy = "Build the new version first (`trial-ledger projections rebuild`): it ends with a comparison."
+
+
 def one_of(name: str, given: str | None, possible: Iterable[str]) -> None:
     """Refuse a value that is none of the possible ones: nothing would be found by it, and that would look like an
     answer. Raises ReadingMalformed."""

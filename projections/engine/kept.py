@@ -66,17 +66,30 @@ def differences(
     partition: str | None = None,
     table: str | None = None,
     key: str | None = None,
-    unexplained: bool = False,
+    intended: bool | None = None,
     limit: int | None = None,
 ) -> Iterator[Difference]:
     """The differences kept of a study, in order, a few in memory at a time; of one partition, table and key where
     these are given. For a transaction."""
+    exists = conn.execute(SQL["schema_exists"], {"schema": schema}).fetchone()
+    if exists is None or not exists[0]:  # retired, or cancelled
+        return
     values = {"study": study, "schema": schema, "own": _own(conn, study), "limit": limit}
-    asked = {"partition": partition, "table": table, "key": key, "unexplained": unexplained}
+    asked = {"partition": partition, "table": table, "key": key, "intended": intended}
     with conn.cursor(name="differences") as cursor:
         cursor.itersize = FETCH
         for row in cursor.execute(on("differences", schema), values | asked):
             yield Difference(*row)
+
+
+def count(conn: Conn, study: str, schema: str, partition: str | None = None) -> int:
+    """How many differences are kept, of a study or of one partition: fewer than were found where something was redacted
+    since, or the tables are gone."""
+    row = conn.execute(SQL["schema_exists"], {"schema": schema}).fetchone()
+    if row is None or not row[0]:
+        return 0
+    row = conn.execute(on("count_differences", schema), {"study": study, "partition": partition}).fetchone()
+    return int(row[0]) if row is not None else 0
 
 
 def _own(conn: Conn, study: str) -> UUID:

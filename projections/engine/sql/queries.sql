@@ -313,7 +313,7 @@ DELETE FROM {schema}."_differences" WHERE study_id = %(study)s AND partition IN 
     WHERE r.study_id = %(study)s AND r.effective_idx >= %(size)s)
 
 -- differences --
--- Returns kept differences in order, those of one partition, table, column, key or of all, the unexplained ones or all;
+-- Returns kept differences in order, those of one partition, table and key or of all, intended or not or all;
 -- none of a partition in which something is redacted that its read model has not taken in.
 SELECT partition, table_name, key, kind, column_name, path, before, after, expected, intended, why
 FROM {schema}."_differences"
@@ -321,7 +321,7 @@ WHERE study_id = %(study)s
   AND (%(partition)s::text IS NULL OR partition = %(partition)s)
   AND (%(table)s::text IS NULL OR table_name = %(table)s)
   AND (%(key)s::text IS NULL OR key = %(key)s)
-  AND (NOT %(unexplained)s OR NOT intended)
+  AND (%(intended)s::boolean IS NULL OR intended = %(intended)s)
   AND partition NOT IN (
     SELECT CASE WHEN e.originator_id = %(own)s THEN 'study' ELSE e.originator_id::text END
     FROM ledger.redactions AS r JOIN ledger.events AS e ON e.study_id = r.study_id AND e.jti = r.jti
@@ -330,7 +330,49 @@ WHERE study_id = %(study)s
 ORDER BY partition, table_name, key, kind, column_name, path, why, before, after, expected
 LIMIT %(limit)s
 
--- counted_differences --
--- Returns how many differences are kept of each partition, intended and not.
-SELECT partition, count(*) FILTER (WHERE intended), count(*) FILTER (WHERE NOT intended)
-FROM {schema}."_differences" WHERE study_id = %(study)s GROUP BY partition ORDER BY partition
+-- count_differences --
+-- Returns how many differences are kept of a study, or of one partition.
+SELECT count(*) FROM {schema}."_differences"
+WHERE study_id = %(study)s AND (%(partition)s::text IS NULL OR partition = %(partition)s)
+
+-- compared --
+-- Returns a replay that was compared, the last of a projection unless it is named: what it compared and how it stands.
+SELECT r.replay_id, r.state, r.from_schema, r.from_version, r.from_fingerprint, r.schema_name, r.version, r.fingerprint,
+       f.generation, d.generation, r.report, r.report_digest, r.approval
+FROM projection.replays AS r
+LEFT JOIN projection.definitions AS f ON f.schema_name = r.from_schema
+LEFT JOIN projection.definitions AS d ON d.schema_name = r.schema_name
+WHERE r.study_id = %(study)s AND r.name = %(name)s AND r.report IS NOT NULL
+  AND (%(replay)s::uuid IS NULL OR r.replay_id = %(replay)s)
+ORDER BY r.begun_at DESC, r.replay_id LIMIT 1
+
+-- schema_position --
+-- Returns how far one read model of a study stands.
+SELECT position FROM projection.positions WHERE study_id = %(study)s AND schema_name = %(schema)s
+
+-- redaction_ahead --
+-- Tells whether something of an aggregate is redacted that a read model has not taken in.
+SELECT EXISTS (
+    SELECT FROM ledger.redactions AS r JOIN ledger.events AS e ON e.study_id = r.study_id AND e.jti = r.jti
+    WHERE r.study_id = %(study)s AND e.originator_id = %(originator)s AND r.effective_idx >= coalesce((
+        SELECT position FROM projection.positions WHERE study_id = %(study)s AND schema_name = %(schema)s), 0))
+
+-- study_ids --
+-- Returns every study.
+SELECT study_id FROM ledger.studies ORDER BY study_id
+
+-- answering_state --
+-- Returns what answers for a projection of a study: its schema and definition, its position, and how many disclosures
+-- are redacted that it has taken in.
+SELECT p.schema_name, d.version, d.fingerprint, d.generation, coalesce(o.position, 0),
+       (SELECT count(*) FROM ledger.redactions AS r
+        WHERE r.study_id = s.study_id AND r.effective_idx < coalesce(o.position, 0))
+FROM ledger.studies AS s
+LEFT JOIN projection.pointers AS p ON p.study_id = s.study_id AND p.name = %(name)s
+LEFT JOIN projection.definitions AS d ON d.schema_name = p.schema_name
+LEFT JOIN projection.positions AS o ON o.study_id = s.study_id AND o.schema_name = p.schema_name
+WHERE s.study_id = %(study)s
+
+-- redactions_below --
+-- Returns how many disclosures of a study are redacted by what stands below an index.
+SELECT count(*) FROM ledger.redactions WHERE study_id = %(study)s AND effective_idx < %(size)s

@@ -57,7 +57,7 @@ def test_what_was_found_is_what_is_read(two: Book, projector: Database, database
     found = keep(projector, two)
     assert sorted(map(repr, read(database, two))) == sorted(map(repr, found)) != []
     assert read(database, two, partition=ANN) == [one for one in read(database, two) if one.partition == ANN]
-    assert [one.column for one in read(database, two, unexplained=True)] == ["site"]
+    assert [one.column for one in read(database, two, intended=False)] == ["site"]
     assert len(read(database, two, limit=3)) == 3
     line = read(database, two, partition=BEN, table="lines", key="[]")
     assert [(one.kind, one.column) for one in line] == [("removed", "")]
