@@ -43,7 +43,7 @@ from ledger.seals import authority_below, next_seal, seal_in_force
 from ledger.settings import Settings, SettingsError
 from ledger.shared_state import SharedState, adopt_file
 from ledger.signer import LogSigner
-from ledger.signer_state import FileState, SignerAlarm, StateStore
+from ledger.signer_state import FileState, SignerAlarm, SignerState, StateStore
 from ledger.signing.encoding import unb64url
 from ledger.signing.errors import BadSignature, Malformed
 from ledger.signing.keys import SigningKey
@@ -409,11 +409,21 @@ class Ledger:
             return alarm
         return None
 
-    def _signer(self, study: str) -> LogSigner:
+    def signed_state(self, study: str) -> SignerState:
+        """What the study's signer signed last, by its own state; raises StudyNotFound, SignerAlarm."""
+        if self._states is None and not self.home.signer_state(study).exists():
+            raise StudyNotFound(f"no study {study!r}")
+        with self._state_store(study).held() as held:
+            return held.read()
+
+    def _state_store(self, study: str) -> StateStore:
         origin = self.origin(study)
-        store: StateStore = FileState(self.home.signer_state(study), origin)
         if self._states is not None:
-            store = SharedState(self._states, origin)
+            return SharedState(self._states, origin)
+        return FileState(self.home.signer_state(study), origin)
+
+    def _signer(self, study: str) -> LogSigner:
+        store, origin = self._state_store(study), self.origin(study)
         return LogSigner(store, study, origin, self.log_key_source(study), self._clock)
 
     def cosign_for_export(self, study: str, size: int) -> CheckpointRow:

@@ -42,8 +42,9 @@ def fell_back(origin: str, size: int, signed: int) -> SignerAlarm:
     """The alarm about a database that holds less than was signed."""
     return SignerAlarm(
         f"the database holds {size} entries of {origin}, but {signed} were signed",
-        "It was restored from an older backup, or entries were taken away. Put the missing entries back "
-        "(from a standby, a newer backup or receipts); the log must not go on without them.",
+        "It was restored from an older backup, or entries were taken away. Put the missing entries back: from a "
+        "standby or a newer backup, or with `trial-ledger restore entries` from evidence bundles and lines of the "
+        "change feed that others keep; the log must not go on without them.",
     )
 
 

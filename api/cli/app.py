@@ -23,6 +23,7 @@ from api.cli.keys import keys
 from api.cli.output import EXIT_UNDECIDED, EXIT_USAGE, talk
 from api.cli.projections import projections
 from api.cli.redact import redact
+from api.cli.restore import restore
 from api.cli.serve import quiet_logs, serve
 from api.cli.timestamps import timestamps
 from api.cli.verify import verify
@@ -55,6 +56,7 @@ app.add_typer(checkpoints, name="checkpoints")
 app.add_typer(timestamps, name="timestamps")
 app.add_typer(export, name="export")
 app.add_typer(keys, name="keys")
+app.add_typer(restore, name="restore")
 app.add_typer(projections, name="projections")
 
 

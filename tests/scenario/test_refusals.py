@@ -1172,6 +1172,14 @@ ELSEWHERE = {
     "WRITER-2": "infrastructure: the database is away (tests/crash/test_faults.py)",
     "WRITER-3": "infrastructure: the clock runs back (tests/crash/test_writer.py)",
     "WRITER-4": "infrastructure: a defect of the ledger itself (tests/crash/test_writer.py)",
+    **dict.fromkeys(
+        ("SKIP-1", "SKIP-2", "SKIP-3", "SKIP-4", "SKIP-5", "SKIP-6"),
+        "a projection's own (tests/integration/projections/test_skipping.py)",
+    ),
+    **dict.fromkeys(
+        ("RESTORE-1", "RESTORE-2", "RESTORE-3", "RESTORE-4", "RESTORE-5"),
+        "a restored database (tests/crash/test_restored_entries.py)",
+    ),
     "SEAL-1": "the system's own (tests/integration/exports/test_seal.py)",
     "WRITER-5": "infrastructure: the disk is full (tests/crash/test_database.py)",
     "WRITER-6": "infrastructure: the entries are in doubt (tests/crash/test_signer.py)",

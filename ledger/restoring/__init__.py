@@ -1,0 +1,1 @@
+"""Putting back what a database restored from an older backup lacks."""
