@@ -12,6 +12,7 @@ from api.cli.output import EXIT_REFUSED, EXIT_UNDECIDED, Json, give, talk
 from ledger.settings import Settings
 
 if TYPE_CHECKING:
+    from projections.exports.cut import ExportedCut
     from projections.exports.evidence import Exported
 
 export = typer.Typer(help="Export what the ledger holds.", no_args_is_help=True)
@@ -59,6 +60,61 @@ def evidence(
     for name, because in exported.left_out.items():
         talk(f"The projection {name} could not be made of the log and is not in the bundle: {because}")
     give({"output": str(output), **exported.as_dict()}, json_, told(exported, output))
+
+
+@export.command()
+def cut(
+    study: Annotated[str, typer.Option(help="The study's id.")],
+    output: Annotated[Path, typer.Option(help="The file, a zip.")],
+    as_of: Annotated[
+        str | None, typer.Option(help="As it was known then: a size, or a time with its offset. Left out: now.")
+    ] = None,
+    occurred_by: Annotated[
+        str | None, typer.Option(help="As it happened: only what had occurred by this date, or time with its offset.")
+    ] = None,
+    taken_by: Annotated[str | None, typer.Option(help="Who receives the file; goes on record.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    json_: Json = False,
+) -> None:
+    """Write every projection's rows at a cut; the same bytes whenever the same cut is asked for."""
+    from ledger.application import Ledger
+    from ledger.domain.refusals import Refusal
+    from projections.exports.cut import WantedCut, export_cut
+
+    wanted = WantedCut(study, as_of, occurred_by)
+    try:
+        with Ledger(Settings.read()) as ledger:
+            exported = export_cut(ledger, wanted, output.absolute(), force=force, taken_by=taken_by, report=Progress())
+    except Refusal as refusal:
+        talk(f"{refusal.title} {refusal.because}. {refusal.remedy} ({refusal.rule})")
+        raise typer.Exit(EXIT_UNDECIDED if refusal.status >= 500 else EXIT_REFUSED) from None
+    give({"output": str(output), **exported.as_dict()}, json_, told_cut(exported, output))
+
+
+def told_cut(exported: ExportedCut, output: Path) -> str:
+    """What was exported, for people."""
+    manifest = exported.manifest
+    rows = sum(one["rows"] for one in manifest["projections"].values())
+    lines = [
+        f"{output}: {exported.bytes:,} bytes, SHA-256 {exported.digest} (base64url)",
+        f"{manifest['origin']}, size {manifest['size']}, root {manifest['root']} (base64url); {rows:,} rows of "
+        + ", ".join(f"{name} {one['version']}" for name, one in manifest["projections"].items()),
+        f"Recorded as DataExported at index {exported.index}.",
+    ]
+    if manifest["occurred_by"] is not None:
+        lines.insert(
+            2,
+            f"Only what had occurred by {manifest['occurred_by']}; {manifest['uncertain']} records may have and are "
+            "left out.",
+        )
+    if exported.repeats is not None:
+        lines.append(
+            f"Byte for byte the file of the export at index {exported.repeats}."
+            if exported.same
+            else f"The export of this cut at index {exported.repeats} had other bytes: something was redacted or "
+            "passed over since, or another version of a projection answers; the manifests say which."
+        )
+    return "\n".join(lines)
 
 
 class Progress:

@@ -1,4 +1,5 @@
-"""GET of what leaves the ledger: the evidence bundle, the same bytes as the command line writes.
+"""GET of what leaves the ledger: the evidence bundle, a cut of the projections, the same bytes as the command line
+writes.
 
 An export is made whole in a temporary file below the home, recorded, and only then sent: what is sent is on record,
 whether or not the caller receives it. The file has no name any more while it is sent, so that it goes with the answer.
@@ -13,9 +14,10 @@ from typing import BinaryIO
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import StreamingResponse
 
-from api.v1.reading import known_parameters, study_id
+from api.v1.reading import State, known_parameters, study_id
 from ledger.application import Ledger
 from ledger.receipts import base64url
+from projections.exports.cut import ExportedCut, WantedCut, made_cut
 from projections.exports.evidence import Exported, Wanted, made_evidence
 from projections.exports.refusals import ExportsBusy
 
@@ -51,7 +53,34 @@ def export_router(ledger: Ledger) -> APIRouter:
             turns.release()
         return StreamingResponse(_sent(file), headers=_headers(exported), media_type=MEDIA_TYPE)
 
+    @router.get("/cut")
+    def cut(study: str, state: State) -> StreamingResponse:
+        """Every projection's rows at a cut, as NDJSON in a zip: the same bytes whenever the same cut is asked for;
+        recorded as DataExported."""
+        wanted = WantedCut(study_id(study), state.as_of, state.occurred_by)
+        if not turns.acquire(blocking=False):
+            raise ExportsBusy(f"{EXPORTS_AT_ONCE} are being made")
+        try:
+            with made_cut(ledger, wanted, ledger.home.path) as (exported, draft):
+                file = draft.open("rb")
+        finally:
+            turns.release()
+        return StreamingResponse(_sent(file), headers=_cut_headers(exported), media_type=MEDIA_TYPE)
+
     return router
+
+
+def _cut_headers(exported: ExportedCut) -> dict[str, str]:
+    manifest = exported.manifest
+    return {
+        "Content-Disposition": f'attachment; filename="{manifest["study"]}-cut-{manifest["size"]}.zip"',
+        "Content-Length": str(exported.bytes),
+        "Content-Digest": f"sha-256=:{exported.content_digest}:",
+        "Ledger-Index": str(manifest["size"]),
+        "Ledger-Root": manifest["root"],
+        "Ledger-Export": str(exported.index),
+        "Cache-Control": "no-store",
+    }
 
 
 def _sent(file: BinaryIO) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
 import msgspec
@@ -85,6 +85,30 @@ class Cut:
     def headers(self) -> dict[str, str]:
         """Ledger-Index and Ledger-Root."""
         return {"Ledger-Index": str(self.size), "Ledger-Root": self.root}
+
+
+@dataclass(frozen=True)
+class StateAsked:
+    """Which state is asked for, in both senses of time."""
+
+    as_of: Annotated[
+        str | None,
+        Query(
+            description="As it was known then: a size (the indexes below it), a time with its offset (what was "
+            "recorded up to it), or a date, which means its end in UTC. Left out: as it is known now."
+        ),
+    ] = None
+    occurred_by: Annotated[
+        str | None,
+        Query(
+            description="As it happened: only what had occurred by this time, or by the end of this date where it "
+            "happened, according to what is known at `as_of`, corrections applied. What may have occurred by then is "
+            "left out and counted in the cut (`uncertain`)."
+        ),
+    ] = None
+
+
+State = Annotated[StateAsked, Depends()]
 
 
 def known_parameters(request: Request) -> None:

@@ -18,7 +18,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from api.v1.problems import BadRequest
-from api.v1.reading import answered, known_parameters, state_of, study_id
+from api.v1.reading import StateAsked, answered, known_parameters, state_of, study_id
 from api.v1.refused import refused
 from ledger.application import Ledger
 from ledger.domain import study as study_rules
@@ -38,25 +38,10 @@ MAX_ROWS = 1_000
 """Rows of a page."""
 
 
-@dataclass(frozen=True, slots=True)
-class When:
+@dataclass(frozen=True)
+class When(StateAsked):
     """Which state a reading is of: the parameters that every view takes."""
 
-    as_of: Annotated[
-        str | None,
-        Query(
-            description="As it was known then: a size (the indexes below it), a time with its offset (what was "
-            "recorded up to it), or a date, which means its end in UTC. Left out: as it is known now."
-        ),
-    ] = None
-    occurred_by: Annotated[
-        str | None,
-        Query(
-            description="As it happened: only what had occurred by this time, or by the end of this date where it "
-            "happened, according to what is known at `as_of`, corrections applied. What may have occurred by then is "
-            "left out and counted in the cut (`uncertain`)."
-        ),
-    ] = None
     wait_for: Annotated[
         int | None, Query(description="Answer once the projection has reached this size; 503 after 10 s.")
     ] = None

@@ -168,6 +168,19 @@ class Happened(NamedTuple):
     uncertain: int
 
 
+def statements_in(records: Records, by: OccurredBy, zones: Zones) -> list[Record]:
+    """The statements about what had occurred, as they are: for projections that show statements, not a state."""
+    kept: set[int] = set()
+    for one in records:
+        if one.kind == "act":
+            found = _act_is_in(records, one, kept, by, zones)
+        else:
+            found = bool(has_occurred(told_of(one), by, zones(one.site)))
+        if found:
+            kept.add(one.index)
+    return [one for one in records if one.index in kept]
+
+
 def as_happened(records: Records, by: OccurredBy, zones: Zones) -> Happened:
     """What of an aggregate's records had occurred. The records given are not changed."""
     verdicts = {one.index: has_occurred(told_of(one), by, zones(one.site)) for one in records if one.kind != "act"}

@@ -185,10 +185,10 @@ def open_reader(
         state = cache.study_at(conn, study, size)
         live = size == position
         newest: Rows = TableRows(conn, definition, model.schema, study)
-        moment = _moment(conn, study, state, size, as_of, now)
+        moment = moment_read(conn, study, state, size, as_of, now)
         uncertain = Uncertain()
         if occurred is not None:
-            _check_happened(conn, study, occurred, size, as_of, moment)
+            check_happened(conn, study, occurred, size, as_of, moment)
             state, moment = cut_study(state, occurred, uncertain), min(moment, occurred.moment)
             if definition.temporal:
                 uncertain = Uncertain()  # its view counts the entries that it looks at
@@ -345,7 +345,7 @@ def occurred_by_of(text: str) -> OccurredBy:
     return OccurredBy(text, moment, moment if said is None else said.instants(None)[1])
 
 
-def _check_happened(
+def check_happened(
     conn: Conn, study: str, occurred: OccurredBy, size: int, as_of: int | str | None, moment: datetime
 ) -> None:
     """Refuse to say what had happened by a moment that lies after everything this reading knows of."""
@@ -357,8 +357,8 @@ def _check_happened(
         raise NotHappenedYet(f"occurred_by={occurred.text!r} lies after {known.isoformat()}, of which this reading is")
 
 
-def _moment(conn: Conn, study: str, state: Study, size: int, as_of: int | str | None, now: datetime) -> datetime:
-    """What "now" is in this reading."""
+def moment_read(conn: Conn, study: str, state: Study, size: int, as_of: int | str | None, now: datetime) -> datetime:
+    """What "now" is in a reading."""
     if isinstance(as_of, str) and not _DIGITS.fullmatch(as_of):
         return moment_of(as_of, "as_of")
     opened = state.records.by_event.get("StudyOpened", [])

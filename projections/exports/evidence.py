@@ -14,22 +14,20 @@ Rules:
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import time
 from base64 import b64encode, urlsafe_b64decode
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from errno import EDQUOT, ENOSPC
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ledger.application import EntryNotFound, Ledger, StudyNotFound
-from ledger.signing.encoding import b64url
 from ledger.writer import stamp
+from projections.exports.files import check_output, digest_of, publish, writing
 from projections.exports.gathering import (
     Facts,
     Gathered,
@@ -44,17 +42,12 @@ from projections.exports.recording import WHAT, record_export
 from projections.exports.refusals import (
     CheckpointNotThere,
     LogInAlarm,
-    NoRoomForExport,
-    OutputExists,
-    OutputNotWritable,
 )
 
 __all__ = ["Exported", "Wanted", "export_evidence", "made_evidence"]
 
 SETTLE_SECONDS = 0.25
 """A signature line that was received is in the database some milliseconds later."""
-READ_BYTES = 1 << 20
-"""How much of a bundle is hashed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +110,9 @@ def export_evidence(
 ) -> Exported:
     """Make a bundle, record it, and give it the name `output`. Raises a Refusal, and the store's errors; nothing is
     left behind then."""
-    _check_output(output, force)
+    check_output(output, force)
     with made_evidence(ledger, wanted, output.parent, taken_by=taken_by, report=report) as (exported, file):
-        _publish(file, output, force)
+        publish(file, output, force)
     return exported
 
 
@@ -131,7 +124,7 @@ def made_evidence(
     unless it was given another name."""
     draft = folder / f".evidence-{secrets.token_hex(8)}.part"
     try:
-        with _writing(folder):
+        with writing(folder):
             facts, gathered, digest, size = _make(ledger, wanted, draft, folder, report)
         answer = record_export(ledger, facts.study, facts.simulated, facts.last, _stated(facts, digest, taken_by))
         yield Exported(facts, digest, size, gathered.members, answer.index, gathered.left_out), draft
@@ -150,7 +143,7 @@ def _make(
             gathered = write_bundle(ledger, conn, facts, folder, out, report)
             out.flush()
             os.fsync(out.fileno())
-            return facts, gathered, *_digest(out)
+            return facts, gathered, *digest_of(out)
 
 
 def _signed(ledger: Ledger, wanted: Wanted) -> datetime:
@@ -173,16 +166,6 @@ def _signed(ledger: Ledger, wanted: Wanted) -> datetime:
     return until
 
 
-def _digest(file: BinaryIO) -> tuple[str, int]:
-    """base64url SHA-256 and size of a file as it was written."""
-    digest, size = hashlib.sha256(), 0
-    file.seek(0)
-    while data := file.read(READ_BYTES):
-        digest.update(data)
-        size += len(data)
-    return b64url(digest.digest()), size
-
-
 def _stated(facts: Facts, digest: str, taken_by: str | None) -> dict[str, Any]:
     return {
         "what": WHAT,
@@ -194,47 +177,3 @@ def _stated(facts: Facts, digest: str, taken_by: str | None) -> dict[str, Any]:
         "received_until": stamp(facts.received_until),
         "policy": facts.policy,
     }
-
-
-# -- the file --------------------------------------------------------------------------------------------------
-
-
-def _check_output(output: Path, force: bool) -> None:
-    """Refuse before anything is made or recorded."""
-    if output.is_dir():
-        raise OutputNotWritable(f"{output} is a folder")
-    if output.exists() and not force:
-        raise OutputExists(str(output))
-    if not os.access(output.parent, os.W_OK | os.X_OK):
-        raise OutputNotWritable(f"{output.parent} is no folder that can be written to")
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """What the file system refuses, in words."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (ENOSPC, EDQUOT):
-            raise NoRoomForExport(f"the volume of {folder} is full") from None
-        raise OutputNotWritable(f"{folder}: {error.strerror or error}") from None
-
-
-def _publish(draft: Path, output: Path, force: bool) -> None:
-    """Give a complete file its name, durably; a file that is there stays unless `force` is said."""
-    with _writing(output.parent):
-        if force:
-            draft.replace(output)
-        else:
-            try:
-                os.link(draft, output)  # unlike a rename, it fails when the name was taken meanwhile
-            except FileExistsError:
-                raise OutputExists(str(output)) from None
-            except PermissionError:  # a file system without links
-                draft.rename(output)
-    with suppress(OSError):  # Windows opens no folders; its file systems journal names themselves
-        folder = os.open(output.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -74,6 +74,14 @@ def earlier_export(conn: Conn, study: str, size: int, as_of: int, subject: str |
     return None
 
 
+def earlier_digest(conn: Conn, study: str, what: str, as_of: int) -> tuple[int, str] | None:
+    """Index and digest of the first export of this kind that was recorded at a position, if there is one."""
+    for index, body, _ in _exports(conn, study, as_of):
+        if (body.get("what"), body.get("as_of")) == (what, as_of):
+            return index, str(body["digest"])
+    return None
+
+
 def _exports(conn: Conn, study: str, start: int) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
     """Index, clear and disclosed fields of the exports recorded from an index on."""
     topics = [f"{EVENT}/{version}" for version in range(1, CATALOGUE[EVENT].v + 1)]

@@ -64,3 +64,10 @@ class ExportsBusy(Refusal):
 
     rule, status = "EXPORT-8", 503
     remedy = "Ask again when they are done; `trial-ledger export evidence` does not wait for them."
+
+
+class CutNotWhole(Refusal):
+    """An entry of the log cannot be taken in, so no whole cut of the projections can be made."""
+
+    rule, status = "EXPORT-9", 503
+    remedy = "Have the cause mended, or have the projection pass over the event (EventSkipped), then export again."

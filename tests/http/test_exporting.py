@@ -10,6 +10,7 @@ import pytest
 from ledger.signing.encoding import b64url
 from projections.exports.evidence import Wanted, export_evidence
 from tests.http.conftest import Server, follow
+from tests.http.test_problems import problem
 from tests.scenario.simulator import Simulator
 
 
@@ -62,3 +63,22 @@ def test_what_is_not_there_is_a_problem_and_not_on_record(
 def test_a_study_that_is_not_there(server: Server) -> None:
     answer = server.http.get("/v1/studies/NOWHERE/exports/evidence")
     assert (answer.status_code, answer.json()["rule"]) == (404, "STUDY-404")
+
+
+def test_a_cut_is_sent_as_it_is_recorded_and_is_the_same_later(server: Server, trial: Simulator) -> None:
+    trial.screen(trial.subject("001"))
+    size = len(trial.acknowledged)
+    address = server.path("/exports/cut")
+    first = server.http.get(address, params={"as_of": size})
+    trial.screen(trial.subject("002"))
+    second = server.http.get(address, params={"as_of": size})
+    assert first.content == second.content and first.headers["Ledger-Index"] == str(size)
+    assert first.headers["Content-Digest"] == second.headers["Content-Digest"]
+    body = server.ledger.entry(trial.plan.study, int(second.headers["Ledger-Export"])).statement.body
+    assert (body["what"], body["as_of"]) == ("cut of the projections", size)
+    happened = server.http.get(address, params={"as_of": size, "occurred_by": "2026-03-02"})
+    assert happened.status_code == 200 and happened.content != first.content
+    problem(server.http.get(address, params={"as_of": size + 1_000}), 422, "READ-3")
+    problem(server.http.get(address, params={"occurred_by": "then"}), 400, "READ-5")
+    problem(server.http.get(address, params={"subject": "001"}), 400, "REQUEST-1")
+    assert not [path for path in server.ledger.home.path.iterdir() if path.name.startswith(".")]

@@ -34,6 +34,16 @@ WHERE f.name = %(name)s AND EXISTS (
     WHERE r.study_id = %(study)s AND r.name = %(name)s AND r.state = 'switched' AND r.from_schema = f.schema_name)
 ORDER BY f.version DESC, f.generation DESC
 
+-- stands_still --
+-- Tells whether anything stands still in a read model of a study.
+SELECT EXISTS (SELECT FROM {schema}."_stopped" WHERE study_id = %(study)s)
+
+-- redacted_below --
+-- Returns how many disclosures of the entries below an index are redacted.
+SELECT count(*) FROM ledger.redactions AS r
+JOIN ledger.events AS e ON e.study_id = r.study_id AND e.jti = r.jti
+WHERE r.study_id = %(study)s AND e.idx < %(stop)s
+
 -- live_versions --
 -- Returns every version that answers: study, projection, version, fingerprint.
 SELECT p.study_id, p.name, p.version, coalesce(d.fingerprint, '')

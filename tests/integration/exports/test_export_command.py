@@ -20,6 +20,11 @@ SMALL_VOLUME = "size=256k,mode=700"
 
 
 def run(sim: Simulator, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command that exports evidence."""
+    return run_export(sim, "evidence", *arguments, **environment)
+
+
+def run_export(sim: Simulator, what: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, on the trial's ledger."""
     ledger = ledger_of(sim)
     own = {
@@ -27,7 +32,7 @@ def run(sim: Simulator, *arguments: str, **environment: str) -> subprocess.Compl
         "TRIAL_LEDGER_DATABASE_URL": ledger.urls.app,
         "TRIAL_LEDGER_PROJECTOR_URL": ledger.urls.projector,
     }
-    command = [sys.executable, "-m", "api.cli", "export", "evidence", "--study", sim.plan.study, *arguments]
+    command = [sys.executable, "-m", "api.cli", "export", what, "--study", sim.plan.study, *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, **own, **environment}, timeout=120, check=False
     )
