@@ -26,7 +26,7 @@ def list_(study: Annotated[str | None, typer.Option(help="Only this study.")] = 
         found = operations.standing(ledger.database, study)
     lines = [
         f"{p['study']} {p['name']} v{p['version']} at {p['position']} of {p['signed']}"
-        + (f", stopped: {p['stopped']}" if p.get("stopped") else "")
+        + "".join(f"; {s['about']} stands still at {s['index']} ({s['event']}): {s['because']}" for s in p["stopped"])
         for p in found
     ]
     give({"projections": found}, json_, "\n".join(lines) or "No projection stands yet.")

@@ -138,8 +138,6 @@ class Redactions:
             busy = redactions.built_since(own, study, index)
             with own.transaction():
                 redactions.forget_read_models(own, study, (*followed, *busy))
-                for schema in followed:
-                    redactions.forget_stopped(own, study, schema)
             redactions.analyze_read_models(own, followed)
         self._note(conn, study, index, PROJECTIONS, 0)
         log.warning("redaction-settled", study=study, index=index)

@@ -101,9 +101,10 @@ def kept_current(conn: Conn, study: str, fingerprints: Sequence[str]) -> list[tu
 
 
 def stands_still(conn: Conn, schema: str, study: str) -> bool:
-    """Whether a read model has stopped at an event of a study that it cannot take in."""
+    """Whether a read model of a study stands still as a whole. One that only stands still in some partitions takes
+    redactions into these as well."""
     query = Text(SQL["stands_still"]).format(schema=Identifier(schema))
-    return any(row[0] == study for row in conn.execute(query).fetchall())
+    return any((row[0], row[1]) == (study, "*") for row in conn.execute(query).fetchall())
 
 
 def built_since(conn: Conn, study: str, idx: int) -> list[str]:
@@ -116,11 +117,6 @@ def analyze_read_models(conn: Conn, schemas: Sequence[str]) -> None:
     """Have the planner's statistics of these read models made anew: they hold samples of values."""
     for schema, table in conn.execute(SQL["read_model_tables"], {"schemas": list(schemas)}).fetchall():
         conn.execute(Text(SQL["analyze_table"]).format(table=Identifier(schema, table)))
-
-
-def forget_stopped(conn: Conn, study: str, schema: str) -> None:
-    """Empty the partitions of a read model that stand still; for the projector's role."""
-    conn.execute(SQL["forget_stopped"], {"study": study, "schema": schema})
 
 
 def forget_read_models(conn: Conn, study: str, but: Sequence[str] = ()) -> int:

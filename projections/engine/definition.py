@@ -115,7 +115,7 @@ class Definition:
 
     def rows(self, aggregate: Study | Subject, touched: Sequence[Record]) -> Iterable[Row]:
         """The rows that these records make; none for a partition or for events that it does not read."""
-        if isinstance(aggregate, Study) and not self.study:
+        if not touched or (isinstance(aggregate, Study) and not self.study):
             return ()
         if self.events is None:
             return self.changed(aggregate, touched)

@@ -107,7 +107,7 @@ class Course:
     """The aggregates of one study as of `size`, moving forward; for one thread."""
 
     def __init__(self, study_id: str, origin: str, size: int, max_records: int = MAX_RECORDS_HELD) -> None:
-        self.study_id, self.size = study_id, size
+        self.study_id, self.origin, self.size = study_id, origin, size
         self._study = study_aggregate_id(origin)
         self._held: OrderedDict[Key, _Held] = OrderedDict()
         self._records = 0
@@ -256,10 +256,12 @@ def fold_variants(
     return made
 
 
-def event_name(conn: Conn, study: str, index: int) -> str:
-    """The name of the event at an index, as its statement says it."""
-    found = events_of(conn, study, index, index + 1)
-    return stored_statement(found[0]).event if found else "missing"
+def event_name(event: StoredEvent) -> str:
+    """The name of an event, as its statement says it."""
+    try:
+        return stored_statement(event).event
+    except Exception:  # it may be what cannot be taken in
+        return "unreadable"
 
 
 def subjects_of(

@@ -22,7 +22,8 @@ from projections.engine.definition import ReadModel
 from projections.engine.errors import StudyNotKnown
 from projections.engine.replay import MAX_WORKERS, Progress, Terms
 from projections.engine.replays import Replay, replays_of
-from projections.engine.sql import SQL, on
+from projections.engine.sql import SQL
+from projections.engine.stopping import stopped_in
 
 Conn = Connection[TupleRow]
 
@@ -39,15 +40,13 @@ __all__ = [
     "told",
 ]
 
-_STOPPED = ("index", "event", "because")
-
 EVENTS_PER_WORKER = 20_000
 """Below this a second worker takes longer to start than it saves."""
 
 
 def standing(database: Database, study: str | None = None) -> list[dict[str, Any]]:
     """Every read model of every study, or of one: version, fingerprint, schema, position, how far behind the signed
-    size, whether it answers, whether this release has its code, and where it stopped if it did; and every projection
+    size, whether it answers, whether this release has its code, and what stands still; and every projection
     of which a study has none yet. Raises StudyNotKnown."""
     found = []
     with database.snapshot() as conn:
@@ -67,7 +66,7 @@ def standing(database: Database, study: str | None = None) -> list[dict[str, Any
 
 def _standing(conn: Conn, row: tuple[Any, ...]) -> dict[str, Any]:
     study, name, version, fingerprint, schema, position, signed, live = row
-    stopped = conn.execute(on("stopped", schema), {"study": study}).fetchone() if position < signed else None
+    stopped = stopped_in(conn, study, [schema])[schema]
     return {
         "study": study,
         "name": name,
@@ -79,7 +78,7 @@ def _standing(conn: Conn, row: tuple[Any, ...]) -> dict[str, Any]:
         "behind": signed - position,
         "live": live,
         "known": model_with(name, version, fingerprint) is not None,
-        "stopped": None if stopped is None else dict(zip(_STOPPED, stopped, strict=True)),
+        "stopped": [stopped[partition].as_dict() for partition in sorted(stopped)],
     }
 
 
@@ -96,7 +95,7 @@ def _awaited(model: ReadModel, study: str, signed: int) -> dict[str, Any]:
         "behind": signed,
         "live": False,
         "known": True,
-        "stopped": None,
+        "stopped": [],
     }
 
 

@@ -53,7 +53,8 @@ from projections.engine.folding import subjects_of
 from projections.engine.occurrence import OccurredBy
 from projections.engine.rows import MemoryRows, Rows, TableRows
 from projections.engine.skips import skips_of
-from projections.engine.sql import SQL, on
+from projections.engine.sql import SQL
+from projections.engine.stopping import EVERYTHING, stopped_in
 from projections.engine.studies import StudyCache, cache_of
 
 Conn = Connection[TupleRow]
@@ -251,18 +252,11 @@ def _standing(conn: Conn, study: str, name: str) -> tuple[ReadModel, int, int, P
     schema, position, signed = answers.model.schema, answers.position, answers.signed
     if answers.holds:
         raise RedactionAhead("something is redacted that it has not taken in", position=position, wanted=signed)
-    found = None
-    if position < signed:
-        found = conn.execute(on("stopped", schema), {"study": study}).fetchone()
+    found = stopped_in(conn, study, [schema])[schema].get(EVERYTHING)
     if found is None:
         return answers.model, position, signed, None
-    index, event, because = found
-    return (
-        answers.model,
-        position,
-        signed,
-        ProjectionStopped(f"{event} at index {index}: {because}", (index,), index=index),
-    )
+    stopped = ProjectionStopped(found.because, (found.index,), index=found.index)
+    return answers.model, position, signed, stopped
 
 
 def _wait(database: Database, study: str, name: str, wanted: int) -> None:

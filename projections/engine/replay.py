@@ -34,8 +34,9 @@ from projections.engine.errors import OtherReplayUnderWay, RebuildRunning, Repla
 from projections.engine.fencing import compare_at_one_size
 from projections.engine.replays import Replay
 from projections.engine.runner import Runner
-from projections.engine.sql import SQL, on
+from projections.engine.sql import SQL
 from projections.engine.starting import check_definitions
+from projections.engine.stopping import stopped_in
 from projections.engine.switching import give_up, tidy
 from projections.engine.workers import PATIENCE, build
 
@@ -325,9 +326,9 @@ def _compared(run: _Run, replay: Replay) -> Replay:
                 Runner(run.own, [_model(now)]).catch_up()
                 return now
         _catch_up(run, now)
-        stopped = run.conn.execute(on("stopped", now.target.schema), {"study": run.study}).fetchone()
+        stopped = _stopped(run, now)
         if stopped is not None:
-            _failed(run, now, _stopped(run, now))
+            _failed(run, now, stopped)
         else:
             _compare(run, replays.refreshed(run.conn, now))
         now = replays.refreshed(run.conn, replay)
@@ -342,15 +343,19 @@ def _catch_up(run: _Run, replay: Replay) -> None:
         run.conn.execute(SQL["lock_replay"], {"replay": replay.id})
         replays.move(run.conn, replay, "catching up", "catching up", "comparing", *replays.COMPARED)
     models = {model.identity: model for side in (replay.source, replay.target) if side and (model := side.model)}
-    Runner(run.own, list(models.values())).catch_up()
+    Runner(run.own, list(models.values()), tries=False).catch_up()
 
 
-def _stopped(run: _Run, replay: Replay) -> dict[str, Any]:
-    """At what the new read model stands still, in the form of a failure."""
-    row = run.conn.execute(on("stopped", replay.target.schema), {"study": run.study}).fetchone()
-    assert row is not None
-    index, event, because, *_ = row
-    return {"index": index, "event": event, "subject": None, "partition": None, "rule": None, "because": because}
+def _stopped(run: _Run, replay: Replay) -> dict[str, Any] | None:
+    """The first event at which something of the new read model stands still, in the form of a failure; None where
+    nothing does."""
+    found = stopped_in(run.conn, run.study, [replay.target.schema])[replay.target.schema].values()
+    if not found:
+        return None
+    first = min(found, key=lambda one: one.index)
+    subject = first.partition if first.about.startswith("subject/") else None
+    told = {"index": first.index, "event": first.event, "subject": subject, "partition": first.partition}
+    return {**told, "rule": None, "because": first.because}
 
 
 def _first(run: _Run, replay: Replay) -> bool:

@@ -2,13 +2,14 @@
 
 Rules:
 - up to the signed size, never beyond: what a projection shows is under a checkpoint;
-- each batch is read and folded once for all projections that stand at the same position;
-- a projection's row of positions is taken FOR UPDATE SKIP LOCKED: several followers share the work, and none
+- each batch is read and folded once for all read models that stand at the same position; those furthest on come first,
+  so that what answers does not wait for what is catching up;
+- a read model's row of positions is taken FOR UPDATE SKIP LOCKED: several followers share the work, and none
   does what another is doing. Whatever ends a follower, at whatever moment, leaves rows and position together;
 - a projection that nothing answers for in a study is begun; every read model that has a position there and whose
   version this release has is kept current, whether it answers or not. Which one answers is not decided here;
-- an event that a projection cannot take in stops that projection for that study and nothing else; its
-  readers are told, an alarm is logged. A follower that starts tries it once more;
+- an event that a projection cannot take in stops its partition alone, an alarm is logged, and the position goes on
+  (`stopping.py`). A follower that starts tries what stands still once more;
 - hints that the ledger grew are only hints: it is looked at every `POLL_S` as well.
 """
 
@@ -20,15 +21,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.store.database import Database, Listener
-from ledger.store.errors import StoreError
+from ledger.store.errors import StoreError, meaning
 from projections.engine import tables
-from projections.engine.definition import STUDY_PARTITION, ReadModel, partition_of
-from projections.engine.folding import Course, FoldFailed, Touched, event_name, events_of
+from projections.engine.definition import ReadModel
+from projections.engine.folding import Course
 from projections.engine.sql import SQL, on
+from projections.engine.stopping import EVERYTHING, Stopped, note, stopped_in, waiting_to_go_on
+from projections.engine.taking import EntriesMissing, take_in, try_again
 
 Conn = Connection[TupleRow]
 log = logging.getLogger("projections")
@@ -48,15 +52,12 @@ COURSES_KEPT = 2
 
 @dataclass
 class Followed:
-    """What a follower remembers of one study: its courses, the batch limits of suspects, what stands still."""
+    """What a follower remembers of one study: the read models that it keeps current there, and its courses."""
 
     study: str
     origin: str
-    ready: set[str] = field(default_factory=set)
     models: dict[str, ReadModel] = field(default_factory=dict)
     courses: list[Course] = field(default_factory=list)
-    limits: dict[str, int] = field(default_factory=dict)
-    stopped: set[str] = field(default_factory=set)
 
     def course_at(self, position: int) -> Course:
         """A course at this position: the nearest one behind it, brought there, or a fresh one."""
@@ -72,22 +73,17 @@ class Followed:
         self.courses = sorted([*self.courses, course], key=lambda one: one.size)[-COURSES_KEPT:]
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """A range of indexes of a study, for the projections that stand at its start."""
-
-    followed: Followed
-    models: Sequence[ReadModel]
-    start: int
-    stop: int
-
-
 class Runner:
-    """Follows all studies of a database for all the projections given, `until` a size where one is given. For one
-    thread."""
+    """Follows all studies of a database for all the projections given, `until` a size where one is given. With `tries`
+    it begins with trying what stands still once more. For one thread."""
 
     def __init__(
-        self, database: Database, models: Sequence[ReadModel], batch: int = BATCH_EVENTS, until: int | None = None
+        self,
+        database: Database,
+        models: Sequence[ReadModel],
+        batch: int = BATCH_EVENTS,
+        until: int | None = None,
+        tries: bool = True,
     ) -> None:
         self._database = database
         self._known = {model.identity: model for model in models}
@@ -95,6 +91,7 @@ class Runner:
         self._newest = newest
         self._batch, self._until = batch, until
         self._studies: dict[str, Followed] = {}
+        self._begun = not tries
 
     def run(self, stop: threading.Event) -> None:
         """Follow until told to stop. A database that is away is waited for."""
@@ -114,46 +111,80 @@ class Runner:
         """Follow until nothing is left to take in; returns how many batches were taken. Studies take turns."""
         taken = 0
         with self._database.connection() as conn:
+            self._lift(conn)
+            fingerprints = [fingerprint for _, _, fingerprint in self._known]
+            values = {"fingerprints": fingerprints, "names": list(self._newest)}
             progress = True
             while progress and not (stop is not None and stop.is_set()):
                 progress = False
-                fingerprints = [fingerprint for _, _, fingerprint in self._known]
-                values = {"fingerprints": fingerprints, "names": list(self._newest)}
                 for study, origin in conn.execute(SQL["behind"], values).fetchall():
                     followed = self._studies.setdefault(study, Followed(study, origin))
                     self._make_ready(conn, followed)
-                    if self.step(conn, followed):
-                        progress = True
-                        taken += 1
+                    batches = self.step(conn, followed)
+                    progress = progress or batches > 0
+                    taken += batches
         return taken
 
-    def step(self, conn: Conn, followed: Followed) -> bool:
-        """One batch of one study, for the projections that stand furthest back; False when none is behind.
+    def step(self, conn: Conn, followed: Followed) -> int:
+        """A batch of one study for each position at which read models stand behind, the furthest first; returns how
+        many were taken."""
+        standing = conn.execute(SQL["positions"], {"study": followed.study}).fetchall()
+        signed = _one(conn, "signed_size", study=followed.study)
+        signed = signed if self._until is None else min(signed, self._until)
+        groups: dict[int, list[str]] = {}
+        for schema, position in standing:
+            if schema in followed.models and position < signed:
+                groups.setdefault(position, []).append(schema)
+        return sum(self._take(conn, followed, start, groups[start], signed) for start in sorted(groups, reverse=True))
 
-        If the process dies here nothing has happened: rows and position are committed together at the end.
+    def _take(self, conn: Conn, followed: Followed, start: int, schemas: Sequence[str], signed: int) -> bool:
+        """One batch for the read models that stand at `start`; False when another follower has them.
+
+        If the process dies here nothing has happened: rows and position are committed together at the end. Where the
+        database refuses a row, the batch is taken once more, each partition by itself, to find whose it is.
         """
+        try:
+            return self._taken(conn, followed, start, schemas, signed, careful=False)
+        except psycopg.Error as error:
+            if meaning(error) is not None:
+                raise
+            log.warning("%s from %d on is taken in partition by partition: %s", followed.study, start, error.sqlstate)
+            return self._taken(conn, followed, start, schemas, signed, careful=True)
+
+    def _taken(
+        self, conn: Conn, followed: Followed, start: int, schemas: Sequence[str], signed: int, careful: bool
+    ) -> bool:
+        study = followed.study
         with conn.transaction():
-            batch = self._next(conn, followed)
-            if batch is None:
+            locked = conn.execute(SQL["lock_positions"], {"study": study, "schemas": list(schemas)}).fetchall()
+            models = [followed.models[schema] for schema, position in locked if position == start]
+            if not models:
                 return False
-            course = followed.course_at(batch.start)
+            stop = min(start + self._batch, signed)
+            stop = _one(conn, "batch_end", study=study, position=start, reach=stop) or stop
+            course = followed.course_at(start)
             try:
-                touched = self._fold(conn, course, batch)
-            except FoldFailed as failure:
-                for model in batch.models:
-                    self._doubt(conn, batch, model, failure)
-                return True
-            done = [model for model in batch.models if self._write(conn, batch, model, touched)]
-            values = {"study": followed.study, "schemas": [model.schema for model in done]}
-            conn.execute(SQL["advance"], {**values, "position": batch.stop})
+                reached = take_in(conn, course, models, stop, careful=careful)
+            except EntriesMissing as missing:
+                self._stand_still(conn, study, models, missing)
+                return False
+            values = {"study": study, "schemas": [model.schema for model in models]}
+            conn.execute(SQL["advance"], {**values, "position": reached})
         followed.keep(course)
         return True
 
     def bring(self, conn: Conn, study: str, origin: str, model: ReadModel) -> None:
         """Bring one read model of a study as far as this runner goes (`until`), in the transaction of `conn`."""
-        followed = Followed(study, origin, {model.schema}, {model.schema: model})
+        followed = Followed(study, origin, {model.schema: model})
         while self.step(conn, followed):
             continue
+
+    def _stand_still(self, conn: Conn, study: str, models: Sequence[ReadModel], missing: EntriesMissing) -> None:
+        stopped = Stopped(EVERYTHING, missing.index, "missing", str(missing))
+        known = stopped_in(conn, study, [model.schema for model in models])
+        for model in models:
+            if known[model.schema].get(EVERYTHING) != stopped:
+                note(conn, study, model, stopped, None)
 
     # -- what a study needs before it is followed --------------------------------------------------------------
 
@@ -174,78 +205,34 @@ class Runner:
             if identity in self._known
         ]
         followed.models = {model.schema: model for model in models}
-        for schema in followed.models.keys() - followed.ready:
-            conn.execute(on("unstop", schema), values)
-            followed.ready.add(schema)
-        for schema in tuple(followed.stopped):
-            if conn.execute(on("stopped", schema), values).fetchone() is None:
-                followed.stopped.discard(schema)  # a rebuild has lifted it
 
-    # -- one batch ---------------------------------------------------------------------------------------------
+    # -- what stands still -------------------------------------------------------------------------------------
 
-    def _next(self, conn: Conn, followed: Followed) -> Batch | None:
-        wanted = [schema for schema in followed.models if schema not in followed.stopped]
-        standing = conn.execute(SQL["lock_positions"], {"study": followed.study, "schemas": wanted}).fetchall()
-        signed = _one(conn, "signed_size", study=followed.study)
-        signed = signed if self._until is None else min(signed, self._until)
-        behind = [(position, schema) for schema, position in standing if position < signed]
-        if not behind:
-            return None
-        start = min(behind)[0]
-        models = [followed.models[schema] for position, schema in behind if position == start]
-        limit = min(followed.limits.get(model.schema, self._batch) for model in models)
-        stop = min(start + limit, signed)
-        if limit == self._batch:
-            stop = _one(conn, "batch_end", study=followed.study, position=start, reach=stop) or stop
-        return Batch(followed, models, start, stop)
-
-    def _fold(self, conn: Conn, course: Course, batch: Batch) -> list[Touched]:
-        events = events_of(conn, batch.followed.study, batch.start, batch.stop)
-        if len(events) != batch.stop - batch.start:
-            raise FoldFailed(batch.start, "missing", f"the ledger has {len(events)} events up to {batch.stop}")
-        return course.advance(conn, events, batch.stop)
-
-    def _write(self, conn: Conn, batch: Batch, model: ReadModel, touched: Sequence[Touched]) -> bool:
-        """Write one projection's rows of a batch; False when its handler cannot take an event in."""
-        definition, study = model.definition, batch.followed.study
-        rows: dict[str, list[tuple[Any, ...]]] = {}
+    def _lift(self, conn: Conn) -> None:
+        """Try what stands still again: all of it once when this follower starts, later what somebody wants tried."""
+        kept = {
+            schema: replace(self._known[name, version, fingerprint], generation=generation)
+            for name, version, fingerprint, generation, schema in conn.execute(SQL["kept_models"])
+            if (name, version, fingerprint) in self._known
+        }
         try:
-            for one in touched:
-                made = definition.rows(one.aggregate, one.records)
-                tables.collect(definition, study, partition_of(one.aggregate), made, rows)
-        except Exception as error:  # whatever a handler raises stops its own projection alone
-            self._doubt(conn, batch, model, FoldFailed(batch.start, "", f"{type(error).__name__}: {error}"))
-            return False
-        for one in touched:
-            if one.remade:
-                tables.empty_partition(conn, model.schema, definition, study, partition_of(one.aggregate))
-        tables.upsert(conn, model.schema, definition, rows)
-        self._trust(batch, model)
-        return True
+            for schema in () if self._begun else sorted(kept):
+                conn.execute(on("unstop_all", schema))
+            self._begun = True
+            waiting = waiting_to_go_on(conn, sorted(kept))
+        except psycopg.errors.UndefinedTable:
+            return  # it was retired at this moment: looked at again in a moment
+        for study, schema in sorted(waiting):
+            self._try_again(conn, study, kept[schema])
 
-    def _trust(self, batch: Batch, model: ReadModel) -> None:
-        limits = batch.followed.limits
-        if model.schema in limits:
-            limits[model.schema] *= 2
-            if limits[model.schema] >= self._batch:
-                del limits[model.schema]
-
-    def _doubt(self, conn: Conn, batch: Batch, model: ReadModel, failure: FoldFailed) -> None:
-        """Narrow a failing batch down to its event; at the event, stop this projection for this study."""
-        followed, count = batch.followed, batch.stop - batch.start
-        if count > 1:
-            followed.limits[model.schema] = count // 2
-            return
-        event = failure.event or event_name(conn, followed.study, batch.start)
-        values = {"study": followed.study, "idx": batch.start, "event": event, "because": failure.because}
-        values["partition"] = STUDY_PARTITION
-        conn.execute(on("stop", model.schema), values)
-        followed.stopped.add(model.schema)
-        followed.limits.pop(model.schema, None)
-        log.error(
-            "ALARM: projection %s of %s stands still at index %d (%s): %s",
-            *(model.definition.name, followed.study, batch.start, event, failure.because),
-        )
+    def _try_again(self, conn: Conn, study: str, model: ReadModel) -> None:
+        """Unless another follower has it: whoever has, looks again as well."""
+        with conn.transaction():
+            values = {"study": study, "schemas": [model.schema]}
+            locked = conn.execute(SQL["lock_positions"], values).fetchone()
+            row = conn.execute(SQL["origin"], {"study": study}).fetchone()
+            if locked is not None and row is not None:
+                try_again(conn, study, row[0], model, locked[1])
 
 
 def prepare(conn: Conn, study: str, model: ReadModel) -> None:

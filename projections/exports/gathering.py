@@ -121,7 +121,7 @@ def wait_for_followers(ledger: Ledger, study: str, size: int) -> None:
     deadline, moved, before = time.monotonic() + FOLLOW_SECONDS, time.monotonic(), None
     while time.monotonic() < min(deadline, moved + STILL_SECONDS):
         standing = operations.standing(ledger.database, study)
-        positions = [one["position"] for one in standing if one["live"] and one["stopped"] is None]
+        positions = [one["position"] for one in standing if one["live"]]
         if all(position >= size for position in positions):
             return
         if positions != before:

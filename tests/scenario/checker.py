@@ -271,10 +271,10 @@ def check_projections(ledger: Ledger, log: Log, folded: dict[UUID, LedgerAggrega
             """Where they stand, when all have come as far as they can; a follower elsewhere may be at work too."""
             runner.catch_up()
             standing = operations.standing(database, log.study)
-            return standing if all(one["position"] == size or one["stopped"] for one in standing) else None
+            return standing if all(one["position"] == size for one in standing) else None
 
         for one in wait_until(followed, f"following {log.study} to {size}"):
-            assert one["stopped"] is None, f"{one['name']} stopped: {one['stopped']}"
+            assert not one["stopped"], f"{one['name']} stopped: {one['stopped']}"
         for definition in DEFINITIONS:
             rows = [
                 (table, partition_of(aggregate), values)

@@ -195,7 +195,7 @@ FROM projection.positions AS o JOIN projection.definitions AS d USING (schema_na
 WHERE o.study_id = %(study)s ORDER BY o.schema_name
 
 -- stands_still --
--- Returns the studies at which a read model has stopped, and at which event of each.
+-- Returns each study of which something stands still in a read model, with the partition, and "*" for all of it.
 TABLE {schema}."_stopped"
 
 -- built_since --
@@ -212,10 +212,6 @@ WHERE n.nspname = ANY (%(schemas)s::text[]) AND c.relkind = 'r' ORDER BY n.nspna
 -- analyze_table --
 -- Makes the statistics of a table anew.
 ANALYZE {table}
-
--- forget_stopped --
--- Empties the partitions of a read model that stand still, to be made anew when they go on.
-SELECT projection.forget_stopped(%(study)s, %(schema)s)
 
 -- forget_read_models --
 -- Empties a study's rows in every read model but these, to be made anew.

@@ -204,6 +204,7 @@ CREATE TABLE {schema}."_stopped" (
     event     text COLLATE "C" NOT NULL,
     because   text NOT NULL,
     at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    again     boolean NOT NULL DEFAULT false,
     PRIMARY KEY (study_id, partition)
 );
 CREATE TABLE {schema}."_parts" (
@@ -240,15 +241,38 @@ CREATE INDEX ON {schema}."_differences" (study_id, partition)
 INSERT INTO {schema}."_stopped" (study_id, partition, idx, event, because)
 VALUES (%(study)s, %(partition)s, %(idx)s, %(event)s, %(because)s)
 ON CONFLICT (study_id, partition) DO UPDATE
-SET idx = excluded.idx, event = excluded.event, because = excluded.because, at = excluded.at
+SET idx = excluded.idx, event = excluded.event, because = excluded.because, again = false,
+    at = CASE WHEN "_stopped".idx = excluded.idx THEN "_stopped".at ELSE excluded.at END
 
 -- stopped --
--- Returns the first event at which a partition of a read model stands still, if any does.
-SELECT idx, event, because FROM {schema}."_stopped" WHERE study_id = %(study)s ORDER BY idx, partition LIMIT 1
+-- Returns what stands still in a read model of a study: the partition, the event's index and name, and why.
+SELECT {named} AS schema_name, partition, idx, event, because FROM {schema}."_stopped" WHERE study_id = %(study)s
+
+-- to_try_again --
+-- Returns the studies of a read model in which something that stands still is to be tried again.
+SELECT DISTINCT {named} AS schema_name, study_id FROM {schema}."_stopped" WHERE again
 
 -- unstop --
--- Lets a read model try again.
-DELETE FROM {schema}."_stopped" WHERE study_id = %(study)s
+-- Has what stands still in a read model of a study tried again.
+UPDATE {schema}."_stopped" SET again = true WHERE study_id = %(study)s
+
+-- unstop_all --
+-- Has whatever stands still in a read model tried again.
+UPDATE {schema}."_stopped" SET again = true WHERE NOT again
+
+-- lift --
+-- Notes that a partition goes on.
+DELETE FROM {schema}."_stopped" WHERE study_id = %(study)s AND partition = %(partition)s
+
+-- redacted_between --
+-- Returns whether a redaction took effect between two indexes.
+SELECT EXISTS (SELECT FROM ledger.redactions
+               WHERE study_id = %(study)s AND effective_idx >= %(start)s AND effective_idx < %(stop)s)
+
+-- kept_models --
+-- Returns every read model that is kept current in some study.
+SELECT DISTINCT d.name, d.version, d.fingerprint, d.generation, d.schema_name
+FROM projection.positions AS o JOIN projection.definitions AS d USING (schema_name)
 
 -- empty_study --
 -- Takes a study's rows out of a table, to be replaced in the same transaction.

@@ -24,7 +24,7 @@ def test_each_projection_says_where_it_stands_and_how_far_behind_it_is(
     listed = operations.standing(database, "TRIAL-1")
     assert [one["name"] for one in listed] == list(NAMES)
     assert {(one["position"], one["signed"], one["behind"]) for one in listed} == {(at, book.size, book.size - at)}
-    assert all(one["live"] and one["stopped"] is None for one in listed)
+    assert all(one["live"] and one["stopped"] == [] for one in listed)
 
 
 def test_a_projection_that_stopped_says_where_and_why(
@@ -43,7 +43,8 @@ def test_a_projection_that_stopped_says_where_and_why(
     with projector.connection() as conn:
         conn.execute(on("stop", read_models()[0].schema), values)
     first, *others = operations.standing(database)
-    assert first["stopped"] == {"index": 3, "event": "SubjectScreened", "because": "ValueError: no"}
+    told = {"about": "study", "index": 3, "event": "SubjectScreened", "because": "ValueError: no"}
+    assert first["stopped"] == [told]
     assert not any(one["stopped"] for one in others)
 
 

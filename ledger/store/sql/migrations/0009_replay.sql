@@ -98,28 +98,4 @@ BEGIN
 END
 $$;
 
--- Empties the partitions at which a read model stands still: they are made anew when they are lifted, and until then
--- nobody takes a redaction into them.
-CREATE FUNCTION projection.forget_stopped(of_study text, of_schema text) RETURNS void
-LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    found record;
-BEGIN
-    PERFORM FROM projection.positions WHERE study_id = of_study AND schema_name = of_schema FOR UPDATE;
-    FOR found IN
-        SELECT c.relname FROM pg_class AS c
-        JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'partition'
-        WHERE c.relkind = 'r' AND n.nspname = of_schema AND n.nspname ~ '^rm_[a-z0-9_]+$' AND c.relname <> '_stopped'
-        ORDER BY c.relname
-    LOOP
-        EXECUTE format('DELETE FROM %1$I.%2$I AS held USING %1$I._stopped AS s WHERE held.study_id = $1 '
-                       'AND s.study_id = held.study_id AND s.partition = held.partition', of_schema, found.relname)
-            USING of_study;
-    END LOOP;
-END
-$$;
-REVOKE EXECUTE ON FUNCTION projection.forget_stopped(text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION projection.forget_stopped(text, text) TO ledger_projector;
-
 RESET ROLE;
