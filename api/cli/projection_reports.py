@@ -34,10 +34,19 @@ class Format(StrEnum):
     HTML = "html"
 
 
+class Form(StrEnum):
+    """How a certificate is given."""
+
+    TEXT = "text"
+    JSON = "json"
+    HTML = "html"
+
+
 def register(projections: typer.Typer) -> None:
     """Add these commands."""
     projections.command("diff")(diff)
     projections.command("digest")(digest)
+    projections.command("certificate")(certificate)
 
 
 def diff(
@@ -107,6 +116,35 @@ def digest(
     with refusing(), Ledger(Settings.read()) as ledger, ledger.database.snapshot() as conn:
         found = state.state(conn, study or only_study(conn), projection(name))
     give(found, json_, state.told(found))
+
+
+def certificate(
+    name: Annotated[str, typer.Argument(help="The projection.")],
+    study: Study = None,
+    replay: Annotated[
+        str | None, typer.Option(help="The replay's id; the last that was concluded if left out.")
+    ] = None,
+    format: Annotated[Form, typer.Option(help="text, json or html.")] = Form.TEXT,
+    output: Output = None,
+    json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """The certificate of a replay, from the log's entries alone; status 1 where they contradict."""
+    from ledger.application import Ledger
+    from projections.reports import certificate, certificate_text, certified
+
+    form = Form.JSON if json_ else format
+    with refusing(), Ledger(Settings.read()) as ledger, ledger.database.snapshot() as conn:
+        chosen = study or only_study(conn)
+        found = certified.certified(conn, chosen, projection(name), replay)
+    if form is Form.JSON:
+        text = json.dumps({"study": chosen, **found}, ensure_ascii=False) + "\n"
+    elif form is Form.HTML:
+        text = certificate_text.html(chosen, found)
+    else:
+        text = certificate_text.text(chosen, found) + "\n"
+    write([text.encode()], output)
+    if found["verdict"] == certificate.CONTRADICTORY:
+        raise typer.Exit(EXIT_REFUSED)
 
 
 def projection(name: str) -> str:

@@ -211,6 +211,13 @@ class NothingCompared(Refusal):
     remedy = "Build the new version first (`trial-ledger projections rebuild`): it ends with a comparison."
 
 
+class NotReplayed(Refusal):
+    """The log has no replay of this projection to certify."""
+
+    rule, status = "REPLAY-22", 404
+    remedy = "Name a replay that was concluded; `trial-ledger projections list` shows what stands."
+
+
 def one_of(name: str, given: str | None, possible: Iterable[str]) -> None:
     """Refuse a value that is none of the possible ones: nothing would be found by it, and that would look like an
     answer. Raises ReadingMalformed."""
