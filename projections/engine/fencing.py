@@ -109,9 +109,9 @@ def compare_at_one_size(own: Database, conn: Conn, origin: str, replay: Replay, 
     """Compare a replay's two read models at one size; keep the differences and the report, and move it on by what was
     found. Raises LiveNotFollowed, NormaliserUnsound, ReplayMoved."""
     assert replay.source is not None
-    before = replay.source.model
+    before = replay.source.readable
     if before is None:
-        raise OtherReplayUnderWay(f"this release does not have {replay.name} version {replay.source.version}")
+        raise LiveNotFollowed(f"{replay.source.schema} is gone", schema=replay.source.schema)
     after, study = _known(replay.target), replay.study
     with (
         seen(own, conn, study, origin, replay.source, replay.target) as (looking, size),

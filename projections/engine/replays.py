@@ -23,6 +23,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from projections.definitions import model_with
+from projections.engine.declared import Declared, without_code
 from projections.engine.definition import ReadModel
 from projections.engine.errors import ReplayMoved
 from projections.engine.sql import SQL
@@ -50,18 +51,26 @@ OVER: tuple[State, ...] = ("retired", "cancelled", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two read models of a replay; `generation` is None when its schema is gone."""
+    """One of the two read models of a replay; `generation` and `tables` are None when its schema is gone."""
 
     name: str
     schema: str
     version: int
     fingerprint: str
     generation: int | None
+    tables: Declared | None = None
 
     @property
     def model(self) -> ReadModel | None:
         """The read model, where this release has its code."""
         return model_with(self.name, self.version, self.fingerprint, self.generation or 0)
+
+    @property
+    def readable(self) -> ReadModel | None:
+        """The read model, for reading its rows alone where this release does not have its code."""
+        if self.model is not None or self.tables is None:
+            return self.model
+        return without_code(self.name, self.version, self.fingerprint, self.generation or 0, self.tables)
 
     def told(self) -> dict[str, Any]:
         """What goes on record."""
@@ -179,6 +188,5 @@ def conclude(conn: Conn, replay: Replay, step: str, by: str, reason: str | None,
 
 def _replay(row: tuple[Any, ...]) -> Replay:
     replay, study, name, *rest = row
-    schema, version, fingerprint, generation = rest[:4]
-    source = None if schema is None else Side(name, schema, version, fingerprint, generation)
-    return Replay(replay, study, name, source, Side(name, *rest[4:8]), *rest[8:])
+    source = None if rest[0] is None else Side(name, *rest[:5])
+    return Replay(replay, study, name, source, Side(name, *rest[5:10]), *rest[10:])

@@ -189,9 +189,9 @@ def _recheck(conn: Conn, origin: str, replay: Replay, size: int) -> None:
     touched = [originator for (originator,) in conn.execute(SQL["touched"], values)]
     if len(touched) > MAX_RECHECKED:
         raise ReplayNotCompared(f"{size - replay.size} events were recorded since the comparison at {replay.size}")
-    before, after = replay.source.model, replay.target.model
+    before, after = replay.source.readable, replay.target.readable
     if before is None or after is None:
-        raise ReplayNotCompared(f"this release does not have the code of both versions of {replay.name}")
+        raise ReplayNotCompared(f"one of the versions of {replay.name} is gone")
     own = study_aggregate_id(origin)
     found = recheck(conn, replay.study, before, after, [_partition(one, own) for one in touched])
     known = {

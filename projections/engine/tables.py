@@ -15,6 +15,7 @@ from psycopg import Connection, postgres, sql
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
+from projections.engine.declared import declared
 from projections.engine.definition import ColumnType, Definition, Index, ReadModel, Row, Table
 from projections.engine.sql import SQL, on
 
@@ -73,7 +74,7 @@ def register(conn: Conn, model: ReadModel) -> None:
     """Note the definition, so that a pointer may name its schema."""
     definition = model.definition
     values = {"name": definition.name, "version": definition.version, "fingerprint": model.fingerprint}
-    parts = {"parts": Jsonb(dict(model.parts))}
+    parts = {"parts": Jsonb(dict(model.parts)), "tables": Jsonb(declared(definition.tables))}
     conn.execute(SQL["register"], {**values, "generation": model.generation, "schema": model.schema, **parts})
 
 

@@ -163,8 +163,8 @@ SELECT pg_advisory_xact_lock(7242018)
 
 -- register --
 -- Notes a read model's definition.
-INSERT INTO projection.definitions (name, version, fingerprint, generation, schema_name, parts)
-VALUES (%(name)s, %(version)s, %(fingerprint)s, %(generation)s, %(schema)s, %(parts)s)
+INSERT INTO projection.definitions (name, version, fingerprint, generation, schema_name, parts, tables)
+VALUES (%(name)s, %(version)s, %(fingerprint)s, %(generation)s, %(schema)s, %(parts)s, %(tables)s)
 ON CONFLICT DO NOTHING
 
 -- registered --

@@ -2,8 +2,8 @@
 
 -- replays --
 -- Returns the replays of a study, of one projection or of all, from the first to the last.
-SELECT r.replay_id, r.study_id, r.name, r.from_schema, r.from_version, r.from_fingerprint, f.generation,
-       r.schema_name, r.version, r.fingerprint, d.generation, r.state, r.ceiling, r.size, r.root, r.report,
+SELECT r.replay_id, r.study_id, r.name, r.from_schema, r.from_version, r.from_fingerprint, f.generation, f.tables,
+       r.schema_name, r.version, r.fingerprint, d.generation, d.tables, r.state, r.ceiling, r.size, r.root, r.report,
        r.report_digest, r.approval, r.failure, r.built_s, r.by, r.reason, r.begun_at, r.changed_at
 FROM projection.replays AS r
 LEFT JOIN projection.definitions AS d ON d.schema_name = r.schema_name
@@ -136,7 +136,7 @@ ON CONFLICT (schema_name, study_id) DO NOTHING
 
 -- pointer --
 -- Returns what answers for a projection of a study, and keeps it from changing in this transaction.
-SELECT p.schema_name, d.version, d.fingerprint, d.generation
+SELECT p.schema_name, d.version, d.fingerprint, d.generation, d.tables
 FROM projection.pointers AS p JOIN projection.definitions AS d USING (schema_name)
 WHERE p.study_id = %(study)s AND p.name = %(name)s FOR UPDATE OF p
 

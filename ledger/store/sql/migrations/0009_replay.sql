@@ -4,10 +4,12 @@
 SET LOCAL ROLE ledger_owner;
 
 -- A version may have several schemas: one that a follower built first (generation 0), and one of each rebuild.
--- `parts` are the digests of what the fingerprint is made of, so that a change can be named.
+-- `parts` are the digests of what the fingerprint is made of, so that a change can be named; `tables` are the tables as
+-- declared, so that a release that does not have a version's code can read its rows.
 ALTER TABLE projection.definitions
     ADD COLUMN generation int NOT NULL DEFAULT 0 CHECK (generation >= 0),
     ADD COLUMN parts jsonb NOT NULL DEFAULT '{}',
+    ADD COLUMN tables jsonb NOT NULL DEFAULT '[]',
     DROP CONSTRAINT definitions_pkey,
     ADD PRIMARY KEY (name, version, fingerprint, generation);
 
