@@ -488,6 +488,7 @@ class Ledger:
         study: str = statement.body["study"]
         known = self.has_study(study)
         if not known:
+            CATALOGUE.check_accepted(statement.event, statement.version)
             try:
                 decide_genesis(statement, self.terms(study), now)
             except GenesisUnsound as unsound:
@@ -669,11 +670,15 @@ class Ledger:
     ) -> tuple[list[EventRow], CheckpointRow]:
         """Entries with index >= `after` under the newest checkpoint, in order, and that checkpoint; with `as_of`
         those of the first so many."""
-        topics = [f"{event}/{v}" for event in events for v in range(1, CATALOGUE[event].v + 1)] or None
+        unknown = next((event for event in events if event not in CATALOGUE), None)
+        if unknown is not None:
+            CATALOGUE[unknown]  # raises UnknownEvent
         with self.database.snapshot() as connection:
             newest = self.checkpoint(connection, study)
             stop = newest.size if as_of is None else min(as_of, newest.size)
-            rows = statements.select_events(connection, study, after, stop, min(limit, MAX_PAGE), topics, subject)
+            rows = statements.select_events(
+                connection, study, after, stop, min(limit, MAX_PAGE), events or None, subject
+            )
             return rows, newest
 
     def entry(self, study: str, index: int, as_of: int | None = None) -> Entry:
@@ -711,7 +716,7 @@ class Ledger:
         def log(start: int, limit: int, stop: int | None, topics: Sequence[str]) -> Sequence[EventRow]:
             with database.connection() as connection:
                 last = statements.read_head(connection, study).size if stop is None else stop
-                return statements.select_events(connection, study, start, last, limit, topics or None)
+                return statements.select_events(connection, study, start, last, limit, topics=topics or None)
 
         def size() -> int:
             with database.connection() as connection:

@@ -20,8 +20,6 @@ from ledger.store import statements
 from ledger.store.database import Conn
 
 ROTATED, COUNTERSIGNED = "LogKeyRotated", "Countersigned"
-VERSIONS = 9
-"""Schema versions looked for: more than any event of governance will have."""
 PAGE = 1_000
 
 
@@ -74,9 +72,8 @@ class Rotations:
         self._found.sort(key=lambda one: one.index)
 
     def _look_for_seconds(self, connection: Conn, size: int) -> None:
-        topics = [f"{COUNTERSIGNED}/{v}" for v in range(1, VERSIONS)]
         while True:
-            rows = statements.select_events(connection, self._study, self._position, size, PAGE, topics)
+            rows = statements.select_events(connection, self._study, self._position, size, PAGE, [COUNTERSIGNED])
             for row in rows:
                 named = read_stored(row.jwt, row.disclosures).claims["countersigns"]["jti"]
                 body = self._waiting.pop(named, None)
@@ -94,8 +91,7 @@ class Rotations:
 
 def rotations(connection: Conn, study: str, size: int) -> list[Rotation]:
     """The rotations in effect below `size`, looked up afresh."""
-    topics = [f"{ROTATED}/{v}" for v in range(1, VERSIONS)]
-    rows = statements.select_events(connection, study, 0, size, PAGE, topics)
+    rows = statements.select_events(connection, study, 0, size, PAGE, [ROTATED])
     return Rotations(study).below(connection, [row.idx for row in rows], size) if rows else []
 
 

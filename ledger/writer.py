@@ -50,6 +50,7 @@ from ledger.domain.record import Record
 from ledger.domain.redaction import taken_effect
 from ledger.domain.refusals import Refusal
 from ledger.domain.study import protocol_file
+from ledger.domain.versions import EventUnreadable, UpcastFailed, known, unreadable
 from ledger.external_signer import ExternalSignerFailed
 from ledger.merkle.tree import HASH_BYTES, Frontier, entry_leaf_hash
 from ledger.protocol import BrokenProtocol
@@ -237,20 +238,16 @@ class _State:
 def ledger_mapper(origin: str) -> LedgerMapper:
     """The mapping between stored events and the two aggregates of one study."""
 
-    def check(event: str, version: int) -> None:
-        if version > CATALOGUE[event].v:
-            raise LookupError(f"{event} version {version} was written by a newer release")
+    def check(event: str, version: int, index: int) -> None:
+        if event not in CATALOGUE:
+            raise unreadable(event, version, None, index)
+        known(CATALOGUE.versions(event), version, index)
 
     def classes(aggregate: type[LedgerAggregate]) -> EventClasses:
         topic = f"{aggregate.__module__}:{aggregate.__qualname__}"
         return EventClasses(aggregate.Begun, aggregate.Recorded, topic, check)
 
     return LedgerMapper(study_aggregate_id(origin), classes(Study), classes(Subject))
-
-
-def roster_topics() -> list[str]:
-    """Topics that the roster is folded from, in every version."""
-    return [f"{event}/{v}" for event in sorted(ROSTER_EVENTS) for v in range(1, CATALOGUE[event].v + 1)]
 
 
 class StudyWriter:
@@ -434,6 +431,10 @@ class StudyWriter:
             return
         except LogInDoubt as doubt:
             self._answer([(s, doubt) for s in batch])
+            return
+        except (EventUnreadable, UpcastFailed) as cannot:
+            log.error("log-unreadable", study=self.study, because=cannot.because)
+            self._answer([(s, cannot) for s in batch])
             return
         except ClockAlarm as alarm:
             if self.clock_alarm is None:
@@ -685,20 +686,34 @@ class StudyWriter:
         return state
 
     def _load_all(self, connection: Conn, head: Head) -> _State:
+        """Everything read anew. A log that holds one event of a later release is not written to by this one, whomever
+        that event is about: what it decides might rest on it."""
+        self._all_known(connection, head)
         state = _State(position=head.size)
         for row in statements.select_aggregate(connection, self.study, self._study_id):
             state.study = self._event(row).mutate(state.study)
         position = 0
         while True:
-            rows = statements.select_events(
-                connection, self.study, position, head.size, MAX_BATCH, topics=roster_topics()
-            )
+            rows = statements.select_events(connection, self.study, position, head.size, MAX_BATCH, ROSTER_EVENTS)
             for row in rows:
                 statement = self._event(row).statement
                 state.roster.apply(record_of(statement, row.idx, row.recorded_at))
             if len(rows) < MAX_BATCH:
                 return state
             position = rows[-1].idx + 1
+
+    def _all_known(self, connection: Conn, head: Head) -> None:
+        """Raises EventUnreadable where the log holds an event or version that this release does not know."""
+        for topic in statements.all_topics(connection, self.study):
+            event, _, version = topic.partition("/")
+            if event not in CATALOGUE or int(version) > CATALOGUE[event].v:
+                rows = statements.select_events(connection, self.study, 0, head.size, 1, topics=[topic])
+                raise unreadable(
+                    event,
+                    int(version),
+                    CATALOGUE[event].v if event in CATALOGUE else None,
+                    rows[0].idx if rows else None,
+                )
 
     def _event(self, row: EventRow) -> Any:
         return self._mapper.to_domain_event(LedgerStoredEvent.of_row(row))
@@ -736,7 +751,9 @@ class StudyWriter:
             recorded = next((row for row in out.rows if row.idx == record.index), None)
             row = recorded or statements.find_event(connection, self.study, record.jti)
         here = disclosures_by_digest(() if row is None else row.disclosures)
-        return {digest: name for digest, name in here.items() if name not in record.redacted}
+        return {
+            digest: name for digest, name in here.items() if record.redacted.keys().isdisjoint(record.now_named(name))
+        }
 
     def _root_at(self, connection: Conn, size: int) -> str | None:
         """The root of the first `size` entries; None beyond what was signed, by whichever process."""

@@ -68,11 +68,15 @@ class Actor:
     ) -> str:
         """A statement's text. `about` is the claim `sub`; `fields` are split as the catalogue says.
 
-        `claims` are further claims (`jti`, `corrects`, `voids`, `mode`, ...). A site is stated for subjects and
-        sites; None fields are left out. A decision with a cut is signed with `meaning`, by default approval. What has
+        `claims` are further claims (`jti`, `corrects`, `voids`, `mode`, ..., and `v` where another version of the event
+        is meant than the newest that is recorded). A site is stated for subjects and sites; None fields are left out. A
+        decision with a cut is signed with `meaning`, by default approval. What has
         a meaning says `printed_name` and `signed_at`; a None given for one of them leaves it out.
         """
-        model = CATALOGUE[event]
+        model = CATALOGUE.signed_as(event)
+        version = claims.pop("v", None)
+        if version in range(1, len(CATALOGUE.versions(event)) + 1):
+            model = CATALOGUE.versions(event)[version - 1]
         given = {name: value for name, value in (fields or {}).items() if value is not None}
         now = self.now()
         payload: dict[str, Any] = {
@@ -83,7 +87,7 @@ class Actor:
             "jti": claims.pop("jti", None) or self.new_id(),
             "iat": claims.pop("iat", None) or now,
             "event": event,
-            "v": claims.pop("v", model.v),
+            "v": model.v if version is None else version,
         }
         kind, _, name = about.partition("/")
         where = name if kind == "site" else (site or self.site if kind == "subject" else site)

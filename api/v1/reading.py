@@ -23,6 +23,7 @@ from api.v1.problems import BadRequest, WrongId
 from ledger.application import MAX_PAGE, Entry, EntryNotFound, Ledger
 from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.refusals import Refusal
+from ledger.domain.versions import came_from
 from ledger.receipts import base64url
 from ledger.seals import NoSeal
 from ledger.store import evidence, statements
@@ -344,10 +345,11 @@ def _not_signed_at(size: int) -> NoReturn:
 @cache  # half a second for the whole catalogue
 def catalogue_entry(event: str) -> dict[str, Any]:
     """One event of the catalogue as the interface tells it."""
-    model = CATALOGUE[event]
+    model, accepted = CATALOGUE[event], CATALOGUE.accepted(event)
     return {
         "event": event,
         "version": model.v,
+        "accepted": list(accepted),
         "kind": model.kind,
         "meaning": " ".join((model.__doc__ or "").split()),
         "about": list(model.about),
@@ -359,6 +361,18 @@ def catalogue_entry(event: str) -> dict[str, Any]:
         "clear": sorted(model.clear_fields()),
         "disclosed": sorted(model.disclosed_fields()),
         "schema": CATALOGUE.schema(event),
+        "versions": [
+            {
+                "version": one.v,
+                "accepted": one.v in accepted,
+                "clear": sorted(one.clear_fields()),
+                "disclosed": sorted(one.disclosed_fields()),
+                "came_from": {name: list(names) for name, names in came_from(one).items()},
+                "dropped": sorted(one.__dict__.get("dropped", ())),
+                "schema": CATALOGUE.schema(event, one.v),
+            }
+            for one in CATALOGUE.versions(event)
+        ],
     }
 
 

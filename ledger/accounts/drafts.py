@@ -63,7 +63,7 @@ def draft_of(
     asked: Asked, *, actor: str, name: str, origin: str, jti: str, salts: Callable[[], str], expires_at: int
 ) -> dict[str, Any]:
     """The draft of what is asked; raises WrongForm, UnknownEvent."""
-    model = CATALOGUE[asked.event]
+    model = CATALOGUE.signed_as(asked.event)
     given = {field: value for field, value in asked.fields.items() if value is not None}
     if not SET_BY_CEREMONY.isdisjoint(given):
         raise WrongForm("`printed_name` and `signed_at` are stated by the ceremony")

@@ -37,7 +37,7 @@ from ledger.accounts.standing import Standing
 from ledger.application import Ledger
 from ledger.authority import LEDGER_ACTOR
 from ledger.ceremonies import mark_of
-from ledger.domain.catalogue import WrongForm
+from ledger.domain.catalogue import CATALOGUE, WrongForm
 from ledger.domain.ceremony import CeremonyForAnother, CeremonyRanOut, CeremonyUnknown
 from ledger.domain.refusals import Refusal
 from ledger.receipts import base64url
@@ -429,7 +429,7 @@ class Accounts:
             "jti": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{origin}/locked/{actor}/{epoch}")),
             "iat": int(failures.last_at.timestamp()),
             "event": "AccountLocked",
-            "v": 1,
+            "v": CATALOGUE.signed_as("AccountLocked").v,
             "body": {
                 "failures": failures.count,
                 "first_at": failures.first_at.astimezone(UTC).isoformat(timespec="seconds"),

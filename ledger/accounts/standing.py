@@ -44,13 +44,12 @@ class Standing:
 
     def refresh(self, connection: Conn) -> None:
         """Fold what was recorded since."""
-        topics = [f"{event}/{v}" for event in sorted(EVENTS) for v in range(1, CATALOGUE[event].v + 1)]
         with self._lock:
             size = statements.read_head(connection, self.study).size
             while self.position < size:
-                rows = statements.select_events(connection, self.study, self.position, size, PAGE, topics)
+                rows = statements.select_events(connection, self.study, self.position, size, PAGE, EVENTS)
                 for row in rows:
-                    self._fold(read_stored(row.jwt, row.disclosures), row.idx, row.recorded_at)
+                    self._fold(read_stored(row.jwt, row.disclosures, row.redacted), row.idx, row.recorded_at)
                 self.position = size if len(rows) < PAGE else rows[-1].idx + 1
 
     def key_in_force(self, actor: str, kid: str) -> bool:
@@ -60,15 +59,16 @@ class Standing:
         return good and not self.authority.is_system(actor)
 
     def _fold(self, statement: Statement, index: int, recorded_at: str) -> None:
+        _, body, *_ = CATALOGUE.current(statement, index)
         event, actor = statement.event, statement.sub.partition("/")[2]
         if event in AUTHORITY_EVENTS:
             self.authority.apply(statement.claims, index)
         if event in ("ActorEnrolled", "StudyOpened"):
-            for name in [actor] if actor else [one["actor"] for one in statement.body["registrars"]]:
+            for name in [actor] if actor else [one["actor"] for one in body["registrars"]]:
                 self.enrolled_by.setdefault(name, statement.jti)
         elif event == "CredentialOffered":
-            until = datetime.fromisoformat(recorded_at) + timedelta(hours=statement.body["valid_hours"])
-            self.offers[statement.body["code_digest"]] = Offer(actor, until)
+            until = datetime.fromisoformat(recorded_at) + timedelta(hours=body["valid_hours"])
+            self.offers[body["code_digest"]] = Offer(actor, until)
         elif event == "AccountLocked":
             self.locked.add(actor)
         elif event == "AccountUnlocked":

@@ -38,13 +38,15 @@ AUTHORITY_EVENTS = frozenset(
 
 
 def record_of(statement: Statement, index: int, recorded_at: str, registrars_required: int = 1) -> Record:
-    """The record that a statement becomes at its index, brought to the current version of its event."""
-    model, body, content = CATALOGUE.current(statement)
+    """The record that a statement becomes at its index, brought to the newest version of its event. Raises
+    EventUnreadable, UpcastFailed."""
+    model, body, content, earlier = CATALOGUE.current(statement, index)
     claims = statement.claims
     record = Record(index, recorded_at, statement.digest, statement.kid, claims, model.kind, body, content)
     record.pending = bool(CATALOGUE.countersigners(claims, registrars_required))
-    if statement.redacted:
-        record.redacted = dict(statement.redacted)
+    record.earlier = earlier
+    for name, gone in statement.redacted.items() if statement.redacted else ():
+        record.redacted |= dict.fromkeys(record.now_named(name), gone)
     return record
 
 

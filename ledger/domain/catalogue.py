@@ -1,12 +1,15 @@
 """The catalogue: every event that can stand in a ledger, with its model, kind, recorders and rules.
 
-Names and meaning of an event never change; a new version of one has an upcaster from the version before.
-What is refused here is refused for its form alone: an unknown event, a version newer than this code, a field
-that the event does not have or that has the wrong form, a field in the clear that must be disclosed.
+Names and meaning of an event never change; a new version of one has an upcaster from the version before
+(`versions.py`). What is refused here is refused for its form alone: an unknown event, a version newer than this code,
+a field that the event does not have in that version or that has the wrong form, one in the clear that must be
+disclosed.
 
  CATALOGUE-1  the event exists
  CATALOGUE-2  its version is one that this release knows
- CATALOGUE-3  its fields have their form, and stand in the clear or disclosed as the catalogue says
+ CATALOGUE-3  its fields have the form of that version, and stand in the clear or disclosed as the catalogue says
+ CATALOGUE-7  new statements are in a version that is recorded: the newest or the one before, unless the event says
+              otherwise. What was recorded in another one stays, is read, and its repetition is a repeat
 CATALOGUE-4 to CATALOGUE-6 need more than the form alone (`decide.py`).
 """
 
@@ -41,6 +44,18 @@ from ledger.domain import (
 from ledger.domain.model import EventModel
 from ledger.domain.refusals import Refusal
 from ledger.domain.roles import SITE_STAFF, SPONSOR_SIDE
+from ledger.domain.versions import (
+    Earlier,
+    Models,
+    UpcastFailed,
+    accepted,
+    became,
+    chain,
+    known,
+    unreadable,
+    upcast,
+    version_of,
+)
 from ledger.signing.statement import Statement
 
 
@@ -56,6 +71,13 @@ class NewerVersion(Refusal):
 
     rule, status = "CATALOGUE-2", 400
     remedy = "Use a version that the catalogue lists, or upgrade the ledger first."
+
+
+class VersionNotRecorded(Refusal):
+    """The event is not recorded in this version, although this release reads it."""
+
+    rule, status = "CATALOGUE-7", 400
+    remedy = "Sign it in a version that the catalogue lists as accepted."
 
 
 class WrongForm(Refusal):
@@ -75,6 +97,7 @@ class Catalogue:
         self._models = {model.__name__: model for model in models}
         if len(self._models) != len(models):
             raise ValueError("an event stands twice in the catalogue")
+        self._versions = {name: chain(model) for name, model in self._models.items()}
 
     def __iter__(self) -> Iterator[type[EventModel]]:
         return iter(self._models.values())
@@ -89,36 +112,75 @@ class Catalogue:
             raise UnknownEvent(f"there is no event {event!r}")
         return model
 
+    def versions(self, event: str) -> Models:
+        """The models of an event, version 1 first; raises UnknownEvent."""
+        return self._versions[self[event].__name__]
+
+    def accepted(self, event: str) -> tuple[int, ...]:
+        """The versions in which new statements of an event are recorded, in order; raises UnknownEvent."""
+        return accepted(self.versions(event))
+
+    def signed_as(self, event: str) -> type[EventModel]:
+        """The model in which this release itself signs an event: the newest version that is recorded."""
+        return self.versions(event)[self.accepted(event)[-1] - 1]
+
     def check_form(self, statement: Statement) -> type[EventModel]:
-        """Check that a statement has the form of its event; returns the model, raises a Refusal (400)."""
-        model = self[statement.event]
-        if not 1 <= statement.version <= model.v:
-            raise NewerVersion(f"{statement.event} is known up to version {model.v}, not {statement.version}")
+        """Check that a statement has the form of its event in its version; returns that version's model, raises a
+        Refusal (400)."""
+        models = self.versions(statement.event)
+        if not 1 <= statement.version <= len(models):
+            raise NewerVersion(f"{statement.event} is known up to version {len(models)}, not {statement.version}")
+        model = models[statement.version - 1]
         misplaced = sorted(set(statement.body) - model.clear_fields())
         if misplaced:
-            raise WrongForm(f"{', '.join(misplaced)}: not fields that {statement.event} has in `body`")
+            raise WrongForm(f"{', '.join(misplaced)}: not fields that {_named(statement, models)} has in `body`")
         misplaced = sorted(set(statement.content) - model.disclosed_fields())
         if misplaced:
-            raise WrongForm(f"{', '.join(misplaced)}: not fields that {statement.event} discloses")
-        if statement.version == model.v:
-            try:
-                model.model_validate({**statement.body, **statement.content})
-            except ValidationError as error:
-                raise WrongForm(_in_words(statement.event, error)) from None
+            raise WrongForm(f"{', '.join(misplaced)}: not fields that {_named(statement, models)} discloses")
+        try:
+            model.model_validate({**statement.body, **statement.content})
+        except ValidationError as error:
+            raise WrongForm(_in_words(_named(statement, models), error)) from None
         return model
 
-    def current(self, statement: Statement) -> tuple[type[EventModel], dict[str, Any], dict[str, Any]]:
-        """Model, body and content of a stored statement, upcast to the current version.
+    def check_accepted(self, event: str, version: int) -> None:
+        """CATALOGUE-7, for what is not recorded yet."""
+        accepted = self.accepted(event)
+        if version not in accepted:
+            shown = " and ".join(map(str, accepted))
+            raise VersionNotRecorded(f"{event} is recorded in version {shown}, not {version}")
 
-        History is never validated again with today's model; a version newer than the code is an error.
+    def current(
+        self, statement: Statement, index: int | None = None
+    ) -> tuple[type[EventModel], dict[str, Any], dict[str, Any], Earlier | None]:
+        """Model, body and content of a stored statement in the newest version, and what to keep of an earlier one.
+
+        History is never validated again with today's model. Raises EventUnreadable for what a later release recorded,
+        UpcastFailed where an upcaster fails; `index` is where the statement stands.
         """
-        model = self[statement.event]
-        body, content = dict(statement.body), dict(statement.content)
-        if statement.version > model.v:
-            raise NewerVersion(f"{statement.event} version {statement.version} was written by a newer release")
-        for version in range(statement.version, model.v):
-            model.upcast(body, content, version)
-        return model, body, content
+        models = self._versions.get(statement.event)
+        if models is None:
+            raise unreadable(statement.event, statement.version, None, index)
+        known(models, statement.version, index)
+        try:
+            return (models[-1], *upcast(models, statement.version, statement.body, statement.content))
+        except UpcastFailed as failed:
+            where = "" if index is None else f" at index {index}"
+            because = f"{statement.event} version {statement.version}{where} {failed.because}"
+            raise UpcastFailed(because, () if index is None else (index,)) from failed
+
+    def became(self, event: str, version: int, name: str) -> tuple[str, ...]:
+        """What a field of a version is called in the newest one (`became`)."""
+        return became(self.versions(event), version, name)
+
+    def model_with(self, event: str, name: str, since: int) -> type[EventModel] | None:
+        """The model that says which form a field has that is named of a record of version `since`: a field of that
+        version or of a later one, by which a correction may name it; None where there is none."""
+        models = self.versions(event)
+        found = version_of(models, name, since)
+        while found is not None and found < len(models) and name in models[found].model_fields:
+            found += 1
+        return None if found is None else models[found - 1]
 
     def countersigners(self, claims: Mapping[str, Any], registrars_required: int = 1) -> frozenset[str]:
         """Roles of which one must countersign before this statement changes anything; empty: none.
@@ -132,13 +194,18 @@ class Catalogue:
             return frozenset({"registrar"})
         return self[event].countersigners
 
-    def schema(self, event: str) -> dict[str, Any]:
-        """The JSON Schema (2020-12) of an event's fields, each marked clear or disclosed."""
-        model = self[event]
+    def schema(self, event: str, version: int | None = None) -> dict[str, Any]:
+        """The JSON Schema (2020-12) of an event's fields in a version (None: the newest), each marked clear or
+        disclosed."""
+        model = self[event] if version is None else self.versions(event)[version - 1]
         schema = model.model_json_schema()
         for name, part in schema.get("properties", {}).items():
             part["x-stands-in"] = "body" if name in model.clear_fields() else "disclosure"
         return schema
+
+
+def _named(statement: Statement, models: Models) -> str:
+    return statement.event if len(models) == 1 else f"{statement.event} version {statement.version}"
 
 
 def _in_words(event: str, error: ValidationError) -> str:

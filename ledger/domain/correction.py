@@ -360,7 +360,8 @@ def side_is_the_owners(ctx: Context) -> None:
 
 
 def field_has_that_form(ctx: Context) -> None:
-    """CORRECTION-4: one field that the fact has, and a value of its form; null says that none is known."""
+    """CORRECTION-4: one field that the fact has, in the version in which it was recorded or in a later one, and a value
+    of its form; null says that none is known."""
     from ledger.domain.catalogue import (
         CATALOGUE,  # the catalogue lists this file's events
     )
@@ -371,8 +372,8 @@ def field_has_that_form(ctx: Context) -> None:
         if not isinstance(value, str) or not value.strip():
             raise NotYours(f"{name!r} is corrected to a site's id", (target.index,))
         return
-    model = CATALOGUE[target.event]
-    if name not in model.disclosed_fields() or name in MANIFESTATION:
+    model = CATALOGUE.model_with(target.event, name, target.claims["v"])
+    if model is None or name not in model.disclosed_fields() or name in MANIFESTATION:
         raise NotYours(f"{target.event} has no field {name!r} to correct", (target.index,))
     if value is None and not model.model_fields[name].is_required():
         return

@@ -1,6 +1,7 @@
 """Whether a statement is recorded: the order of the questions, the same for every event.
 
- 1. form: the event exists, its fields have its form (`Catalogue.check_form`, before the lock)
+ 1. form: the event exists, its fields have its form (`Catalogue.check_form`, before the lock), in a version that is
+    recorded
  2. authority: key, actor, role, site in force just below the index (`ledger/authority.py`)
  3. the role may record this event
  4. time: not signed in the future, not expired
@@ -221,6 +222,7 @@ def decide(ctx: Context) -> None:
 
 
 def _form(record: Record, model: type[EventModel]) -> None:
+    CATALOGUE.check_accepted(record.event, record.claims["v"])
     about = record.sub.partition("/")[0]
     if about not in model.about:
         raise AboutWrong(f"{record.event} is about {' or '.join(model.about)}, not {about}")

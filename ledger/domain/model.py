@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -217,6 +218,10 @@ class EventModel(BaseModel):
 
     kind: ClassVar[Kind]
     v: ClassVar[int] = 1
+    before: ClassVar[type[EventModel] | None] = None  # the model of the version before; what follows is about that one
+    came_from: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # new fields, each with the earlier ones it is made of
+    dropped: ClassVar[frozenset[str]] = frozenset()  # earlier fields that live on in none
+    accepts: ClassVar[tuple[int, ...] | None] = None  # versions recorded; None: this one and the one before
     about: ClassVar[tuple[str, ...]]  # which subjects of a sentence: study, site, actor, cohort, product, subject
     recorders: ClassVar[frozenset[str]]  # roles that may record it
     transcribers: ClassVar[frozenset[str]] = frozenset()  # roles that may record it in mode transcribed besides
@@ -227,9 +232,10 @@ class EventModel(BaseModel):
     words: ClassVar[str] = ""  # one sentence for the audit trail; {field} stands for the field's value
 
     @classmethod
-    def upcast(cls, body: dict[str, Any], content: dict[str, Any], v: int) -> None:
-        """Bring the fields of an older version to the next one, in place; version 1 has none before it."""
-        raise LookupError(f"{cls.__name__} has no version before {v + 1}")
+    def upcast(cls, body: dict[str, Any], content: dict[str, Any]) -> None:
+        """Bring clear and disclosed fields of the version before to this one, in place. Pure and total: any field may
+        be missing, as it was never given or is redacted (`versions.py` has the rules)."""
+        raise LookupError(f"{cls.__name__} has no version before {cls.v}")
 
     @classmethod
     @cache

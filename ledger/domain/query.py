@@ -111,7 +111,8 @@ def asks_about_a_record(ctx: Context) -> None:
     from ledger.domain.catalogue import CATALOGUE  # the catalogue lists this file's events
 
     about, name = named_record(ctx, ctx.candidate.body["record"]), ctx.candidate.get("field")
-    fields = sorted(CLAIM_FIELDS.union(CATALOGUE[about.event].model_fields))
+    models = CATALOGUE.versions(about.event)[about.claims["v"] - 1 :]
+    fields = sorted(CLAIM_FIELDS.union(*(model.model_fields for model in models)))
     if name is not None and name not in fields:
         raise FieldNotThere(f"{about.event} has no field {name!r}; it has {', '.join(fields)}", (about.index,))
 

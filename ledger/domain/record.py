@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ledger.domain import versions
+
 CLAIM_FIELDS = frozenset({"site"})
 """Claims that a correction may name as if they were fields of the content."""
 
@@ -49,6 +51,7 @@ class Record:
     `content` holds the current disclosed values, `values` every value in order for each field that was ever
     corrected, `body` the clear fields, `claims` the signed claims as received. `redacted` names the fields of the
     statement itself that are gone, each with the index from which on they are; `gone` tells it of a current value.
+    All fields go by their names in the newest version of the event; `now_named` tells them of another name.
     """
 
     index: int
@@ -70,6 +73,8 @@ class Record:
     redacted: dict[str, int] = field(default_factory=dict)
     acts: list[int] = field(default_factory=list)
     effective_at: int = -1
+    earlier: versions.Earlier | None = None
+    """Of a statement in an earlier version of its event alone."""
 
     jti = property(lambda self: self.claims["jti"])
     event = property(lambda self: self.claims["event"])
@@ -112,6 +117,30 @@ class Record:
     def get(self, name: str, default: Any = None) -> Any:
         """A field, disclosed or clear."""
         return self.content[name] if name in self.content else self.body.get(name, default)
+
+    def now_named(self, name: str) -> tuple[str, ...]:
+        """What a field that an act names is called in the newest version: several names where it was split, its own
+        where it lives on in none. An act names a field of the version of its original, or of a later one."""
+        models = self._models()
+        since = None if len(models) == 1 else versions.version_of(models, name, self.claims["v"])
+        return (name,) if since is None else versions.became(models, since, name) or (name,)
+
+    def corrected(self, name: str, value: Any) -> dict[str, Any]:
+        """The fields of today that a correction sets; remembers it for the next one in terms of an earlier version."""
+        if self.earlier is None or name in CLAIM_FIELDS:
+            return {name: value}
+        self.earlier, fields = versions.corrected(self._models(), self.earlier, name, value)
+        return fields
+
+    def forget(self, name: str) -> None:
+        """A field of the statement is redacted: no earlier form of it is kept."""
+        if self.earlier is not None:
+            self.earlier = versions.without(self.earlier, self._models(), name)
+
+    def _models(self) -> versions.Models:
+        from ledger.domain.catalogue import CATALOGUE  # the catalogue lists files that import this one
+
+        return CATALOGUE.versions(self.event)
 
 
 class Records:
@@ -199,17 +228,18 @@ class Records:
     def _correct(self, record: Record, changed: list[Record]) -> None:
         target = self.target_of(record)
         if target is not None:
-            self._set(target, record.claims["corrects"]["field"], record)
+            given = target.corrected(record.claims["corrects"]["field"], record.content.get("value"))
+            for name, value in given.items():
+                self._set(target, name, value, record)
             changed.append(target)
 
-    def _set(self, target: Record, name: str, record: Record) -> None:
+    def _set(self, target: Record, name: str, value: Any, record: Record) -> None:
         history = target.values.get(name)
         if history is None:
             first = target.claims.get(name) if name in CLAIM_FIELDS else target.content.get(name)
             gone = None if name in CLAIM_FIELDS else target.redacted.get(name)
             author = Value(first, target.index, target.recorded_at, target.iss, target.role, None, gone)
             history = target.values[name] = [author]
-        value = record.content.get("value")
         reason = record.content.get("reason")
         gone = record.redacted.get("value")
         history.append(Value(value, record.index, record.recorded_at, record.iss, record.role, reason, gone))
@@ -262,13 +292,15 @@ class Records:
                 continue
             target.acts.append(record.index)
             changed.append(target)
-            for name in named.get("fields", ()):
-                target.redacted.setdefault(name, record.effective_at)
-                self._blank(target, name, target.index, target.redacted[name])
-                if target.gone(name) is not None:
-                    target.content.pop(name, None)
-                if target.event == "EntryCorrected" and name in ("value", "reason"):
-                    self._blank_correction(target, name, changed)
+            for stated in named.get("fields", ()):
+                target.forget(stated)
+                for name in target.now_named(stated):
+                    target.redacted.setdefault(name, record.effective_at)
+                    self._blank(target, name, target.index, target.redacted[name])
+                    if target.gone(name) is not None:
+                        target.content.pop(name, None)
+                    if target.event == "EntryCorrected" and name in ("value", "reason"):
+                        self._blank_correction(target, name, changed)
 
     def _blank_correction(self, act: Record, name: str, changed: list[Record]) -> None:
         """The value, or the reason, that a correction gave is gone from the record that it corrected."""
@@ -277,12 +309,14 @@ class Records:
             return
         changed.append(corrected)
         if name == "reason":
-            history = corrected.values.get(field_name, [])
-            history[:] = [replace(one, reason=None) if one.index == act.index else one for one in history]
+            for one_name in corrected.now_named(field_name):
+                history = corrected.values.get(one_name, [])
+                history[:] = [replace(one, reason=None) if one.index == act.index else one for one in history]
             return
-        self._blank(corrected, field_name, act.index, act.redacted["value"])
-        if field_name not in CLAIM_FIELDS and corrected.gone(field_name) is not None:
-            corrected.content.pop(field_name, None)
+        for one in corrected.now_named(field_name):
+            self._blank(corrected, one, act.index, act.redacted["value"])
+            if one not in CLAIM_FIELDS and corrected.gone(one) is not None:
+                corrected.content.pop(one, None)
 
     @staticmethod
     def _blank(record: Record, name: str, index: int, at: int) -> None:

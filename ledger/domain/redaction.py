@@ -112,7 +112,7 @@ def names_what_is_there(ctx: Context) -> None:
             if digest not in target.claims.get("_sd", ()):
                 raise target_unknown(f"the record {target.jti} has no disclosure {digest}", target.index)
             if digest not in present:
-                gone = target.redacted.get(name)
+                gone = next((target.redacted[one] for one in target.now_named(name) if one in target.redacted), None)
                 since = f"since index {gone}" if gone is not None else "and no redaction says so: it was lost"
                 raise RedactedAlready(f"the disclosure {digest} of {target.jti} is gone {since}", (target.index,))
             if present[digest] != name:
@@ -143,15 +143,19 @@ def copies_go_with_it(ctx: Context) -> None:
 
 
 def copies(records: Records, target: Record, names: Iterable[str]) -> Iterator[Copy]:
-    """What surely repeats these fields of a record: corrections of them, queries that quote them."""
+    """What surely repeats these fields of a record: corrections of them, by whatever name they had in a version of the
+    event, and queries that quote them."""
     for name in names:
-        values = [target.content.get(name)]
+        today = set(target.now_named(name))
+        values = [target.content.get(one) for one in today]
         for act in records.by_event.get("EntryCorrected", ()):
             named = act.claims["corrects"]
-            if (named["jti"], named.get("field")) == (target.jti, name) and act.content.get("value") is not None:
+            if named["jti"] != target.jti or today.isdisjoint(target.now_named(named["field"])):
+                continue
+            if act.content.get("value") is not None:
                 values.append(act.content["value"])
-                yield Copy(act, "value", f"corrects {name}")
-        values += [one.value for one in target.values.get(name, ())]
+                yield Copy(act, "value", f"corrects {named['field']}")
+        values += [value.value for one in today for value in target.values.get(one, ())]
         quotes = {text for value in values for text in texts_of(value) if len(text) >= SHORTEST_QUOTE}
         yield from _queries(records, target, quotes)
 

@@ -205,7 +205,7 @@ def changes_by(records: Records, act: Record, by_index: dict[int, Record]) -> It
         target = records.target_of(act)
         if target is not None:
             named = (act.claims.get("corrects") or {}).get("field")
-            fields = () if named is None else (named,)
+            fields = () if named is None else target.now_named(named)
             yield replace(seen, jti=target.jti, what=_CHANGES[act.event], fields=fields)
 
 

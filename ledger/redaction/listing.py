@@ -34,10 +34,9 @@ def listed(conn: Conn, study: str, size: int, registered: Sequence[RedactionRow]
 
 
 def _orders(conn: Conn, study: str, size: int) -> list[EventRow]:
-    topics = [f"FieldsRedacted/{v}" for v in range(1, CATALOGUE["FieldsRedacted"].v + 1)]
     found: list[EventRow] = []
     while True:
-        rows = statements.select_events(conn, study, found[-1].idx + 1 if found else 0, size, PAGE, topics)
+        rows = statements.select_events(conn, study, found[-1].idx + 1 if found else 0, size, PAGE, ["FieldsRedacted"])
         found += rows
         if len(rows) < PAGE:
             return found
@@ -47,15 +46,16 @@ def _order(
     conn: Conn, study: str, row: EventRow, rows: Sequence[RedactionRow], done: dict[tuple[int, str], DestructionRow]
 ) -> dict[str, Any]:
     statement = read_stored(row.jwt, row.disclosures, row.redacted)
+    _, body, content, _ = CATALOGUE.current(statement, row.idx)
     effective = rows[0].effective_idx if rows else None
     return {
         "order": _signed(row, statement),
         "countersigned": None if effective is None else _signed_at(conn, study, effective),
         "sub": statement.sub,
         "site": statement.site,
-        "legal_basis": statement.body["legal_basis"],
-        "reason": statement.content.get("reason"),
-        "records": [_record(conn, study, named) for named in statement.body["records"]],
+        "legal_basis": body["legal_basis"],
+        "reason": content.get("reason"),
+        "records": [_record(conn, study, named) for named in body["records"]],
         **_state(effective, done),
     }
 

@@ -56,21 +56,17 @@ class LedgerStoredEvent(StoredEvent):
         )
 
 
-class TopicRefused(Exception):
-    """A stored event's topic is not in the catalogue, or its version is newer than this release."""
-
-
 @dataclass(frozen=True, slots=True)
 class EventClasses:
     """The domain's event classes of one kind of aggregate, and the topics that may be resolved.
 
-    `check(event, version)` raises for what the catalogue does not know.
+    `check(event, version, index)` raises for what the catalogue does not know.
     """
 
     begun: type[Any]
     recorded: type[Any]
     aggregate_topic: str
-    check: Callable[[str, int], None]
+    check: Callable[[str, int, int], None]
 
 
 class LedgerMapper(Mapper[UUID]):
@@ -98,7 +94,7 @@ class LedgerMapper(Mapper[UUID]):
         assert isinstance(stored_event, LedgerStoredEvent)
         classes = self._study if stored_event.originator_id == self._study_id else self._subject
         event, _, version = stored_event.topic.partition("/")
-        classes.check(event, int(version))
+        classes.check(event, int(version), stored_event.index)
         statement = read_stored(stored_event.state.decode(), stored_event.disclosures, stored_event.redacted)
         fields: dict[str, Any] = {
             "originator_id": stored_event.originator_id,

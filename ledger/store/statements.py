@@ -144,16 +144,37 @@ def select_events(
     start: int,
     stop: int,
     limit: int,
-    topics: Sequence[str] | None = None,
+    events: Iterable[str] | None = None,
     originator_id: UUID | None = None,
+    *,
+    topics: Sequence[str] | None = None,
 ) -> list[EventRow]:
-    """At most `limit` events with start <= idx < stop, in order. To go on, start after the last idx."""
+    """At most `limit` events with start <= idx < stop, in order. To go on, start after the last idx.
+
+    `events` are names (None: all): they are found in every version, those that this release does not know as well, so
+    that whoever reads them fails loudly instead of passing them over. `topics` are `<event>/<version>`, exactly these.
+    """
     values: dict[str, Any] = {"study": study, "start": start, "stop": stop, "limit": limit}
-    values["topics"] = None if topics is None else sorted(set(topics))
+    if events is not None:
+        topics = topics_of(conn, study, events)
+    values["topics"] = topics = None if topics is None else sorted(set(topics))
+    if topics == []:
+        return []
     if originator_id is not None:
         values["originator_id"] = originator_id
         return _events(conn, "select_events_by_originator", values)
     return _events(conn, "select_events" if topics is None else "select_events_by_topic", values)
+
+
+def topics_of(conn: Conn, study: str, events: Iterable[str]) -> list[str]:
+    """The topics under which a study holds these events, whatever their version."""
+    values = {"study": study, "events": sorted(set(events))}
+    return [topic for (topic,) in conn.execute(SQL["topics_of"], values)]
+
+
+def all_topics(conn: Conn, study: str) -> list[str]:
+    """Every topic of a study, whatever its version."""
+    return [topic for (topic,) in conn.execute(SQL["all_topics"], {"study": study})]
 
 
 def select_aggregate(

@@ -20,6 +20,7 @@ from ledger.merkle.tree import HASH_BYTES, leaf_hash, split_entry
 from ledger.signing.errors import Malformed
 from ledger.signing.statement import Statement, parse
 from ledger.verify.bundle import Bundle, disclosures_path, log_path, read_disclosures_line
+from ledger.verify.known import KNOWN
 from ledger.verify.recorders import unsigned
 
 CLOCK_LEEWAY_SECONDS = 300
@@ -74,6 +75,8 @@ class Part:
     """Whom statements are about of which something is withheld as another subject's: `sub` to the first index."""
     late: list[tuple[int, str]] = field(default_factory=list)
     members: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    strange: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    """Events and versions that this verifier does not know: the first index, and how many there are."""
 
 
 NOBODY = WIDTH
@@ -194,6 +197,9 @@ class _Reader:
         self._keep(who, UUID(claims["jti"]).bytes, digest, recorded)
         if ceremony is not None:
             part.ceremonies.append((index, ceremony))
+        if KNOWN.get(claims["event"], 0) < claims["v"]:
+            first, count = part.strange.get((claims["event"], claims["v"]), (index, 0))
+            part.strange[claims["event"], claims["v"]] = (first, count + 1)
         if claims["event"] in ACTS:
             part.acts.append((index - part.n * WIDTH, {**claims, "\0kid": statement.kid}))
         self._references(index, claims)

@@ -34,9 +34,10 @@ from ledger.verify.checkpoints import (
 )
 from ledger.verify.crew import Crew
 from ledger.verify.disclosures import Missing
-from ledger.verify.entries import Part, examine
+from ledger.verify.entries import ACTS, Part, examine
+from ledger.verify.known import KNOWN
 from ledger.verify.manifest import WithheldList, check_manifest
-from ledger.verify.report import SHOWN, VerificationReport, listed
+from ledger.verify.report import SHOWN, Check, VerificationReport, listed
 from ledger.verify.rights import MICROSECONDS, Rights
 from ledger.verify.signatures import Answer, Task, verify_signatures
 
@@ -107,6 +108,7 @@ class _Run:
     withheld: WithheldList = field(init=False)
     complete: bool = True
     others: dict[str, int] = field(default_factory=dict)
+    strange: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         checkpoint = self.newest.checkpoint
@@ -144,6 +146,9 @@ class _Run:
         self.digests |= part.members
         for about, index in part.others.items():
             self.others.setdefault(about, index)
+        for named, (index, count) in part.strange.items():
+            first, before = self.strange.get(named, (index, 0))
+            self.strange[named] = (first, before + count)
         self.states += part.states
         if len(self.states) > _STATES_LIMIT:
             del self.states[_STATES_LIMIT:]
@@ -318,6 +323,7 @@ class _Run:
         if rights.authority.pending:
             waiting = len(rights.authority.pending)
             v4.note(f"{waiting} enrolments or delegations wait for the second registrar and give no right")
+        self._strange(v4, v5)
         v5.say(f"{self.verified} signatures by {len(rights.kids)} keys were verified")
         for event, index in rights.unknown.items():
             v5.undecided(
@@ -329,6 +335,17 @@ class _Run:
             if disputed:
                 shown = listed([f"{index} ({actor})" for index, actor in disputed[:SHOWN]], len(disputed))
                 v5.note(f"{len(disputed)} entries are disputed: their key was revoked as suspect: indexes {shown}")
+
+    def _strange(self, v4: Check, v5: Check) -> None:
+        """What a later release recorded: it is never passed over, and never called wrong for being later."""
+        for (event, version), (first, count) in sorted(self.strange.items(), key=lambda one: one[1]):
+            known = KNOWN.get(event)
+            here = "does not know this event" if known is None else f"knows it up to version {known}"
+            said = f"{count} of {event} version {version}, the first at index {first}: this verifier {here}"
+            if known is None or event in ACTS:
+                v4.undecided(f"{said}, so what it says about rights may be more than was read. Use a later verifier")
+            else:
+                v5.note(f"{said}; who signed it, and that nothing was altered, does not depend on it")
 
     def _times(self, times: Iterable[tuple[int, str, int]], now: int) -> None:
         """V6: nothing was recorded after somebody had already signed or stamped a state that contains it."""

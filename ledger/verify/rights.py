@@ -28,6 +28,7 @@ from ledger.verify.governance import (
     check_key,
     check_rotation,
 )
+from ledger.verify.known import KNOWN
 from ledger.verify.recorders import RECORDERS, may_not
 from ledger.verify.report import VerificationReport
 
@@ -143,7 +144,7 @@ class Rights:
             return "its authority cannot be decided, because an earlier governance event is broken"
         if denial is not None:
             return f"{denial.because} ({denial.rule})"
-        if (iss == LEDGER_ACTOR) != (event in SYSTEM_EVENTS):
+        if event in KNOWN and (iss == LEDGER_ACTOR) != (event in SYSTEM_EVENTS):
             return f"the actor {LEDGER_ACTOR!r} records what the system itself did, and nobody else does (ROLE-1)"
         if event not in ACTS and may_not(event, role, transcribed):
             return f"{event} is recorded by {' or '.join(sorted(RECORDERS[event]))}, not by {role!r} (ROLE-1)"

@@ -227,6 +227,8 @@ def _target(state: Study | Subject, record: Record) -> Record | None:
 
 def as_recorded(record: Record) -> dict[str, Any]:
     """The disclosed fields as the statement itself gave them, whatever was corrected since."""
+    if record.earlier is not None:
+        return {name: value for name, value in record.earlier.content.items() if name not in record.redacted}
     corrected = [name for name in record.values if name not in CLAIM_FIELDS]
     if not corrected:
         return record.content
@@ -248,8 +250,7 @@ def as_recorded(record: Record) -> dict[str, Any]:
 def _points(state: Study | Subject, record: Record, target: Record | None, recorded: dict[str, Any]) -> Iterator[Point]:
     """What this statement set, whatever it is."""
     if record.event == "EntryCorrected":
-        name = record.claims["corrects"]["field"]
-        yield _point(name, _before(record, target, name), recorded.get("value"), record.redacted.get("value"))
+        yield from _correction(record, target, recorded.get("value"))
         return
     if record.event == "FieldsRedacted":
         yield from _ordered(state, record)
@@ -267,6 +268,16 @@ def _points(state: Study | Subject, record: Record, target: Record | None, recor
             yield _point(name, None, fields[name])
         elif name in record.redacted and (name not in said_already or name in MANIFESTATION):
             yield _point(name, None, None, record.redacted[name])
+
+
+def _correction(record: Record, target: Record | None, value: Any) -> Iterator[Point]:
+    """The field that a correction set, or those that it set by the name that one of them had in an earlier version."""
+    named, gone = record.claims["corrects"]["field"], record.redacted.get("value")
+    names = (named,) if target is None else target.now_named(named)
+    for name in names:
+        history = [] if target is None or names == (named,) else target.values.get(name, [])
+        made = next((one.value for one in history if one.index == record.index), value)
+        yield _point(name, _before(record, target, name), made, gone)
 
 
 def _point(name: str, before: Any, after: Any, gone: int | None = None) -> Point:

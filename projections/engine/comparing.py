@@ -252,7 +252,7 @@ def placed(conn: Conn, study: str, own: UUID, size: int, partitions: Iterable[st
     record."""
     subjects = {name: empty(Subject, UUID(name)) for name in partitions or () if name != STUDY_PARTITION}
     unread: set[str] = set()
-    wanted = events_of_topics(conn, study, topics_of(PLACING | ACTS), size)
+    wanted = events_of_topics(conn, study, topics_of(conn, study, PLACING | ACTS), size)
     for event in wanted if subjects or partitions is None else ():
         name = str(event.originator)
         if partitions is None and event.originator != own:

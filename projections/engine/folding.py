@@ -21,7 +21,9 @@ from psycopg.rows import TupleRow
 from ledger.domain.aggregate import Study, Subject, study_aggregate_id
 from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.record import Record
+from ledger.domain.refusals import Refusal
 from ledger.signing.statement import Statement
+from ledger.store.statements import all_topics
 from projections.engine.decoding import read_statement
 from projections.engine.sql import SQL
 from projections.engine.stored import empty
@@ -83,12 +85,21 @@ class Touched:
     skipped: frozenset[int] = NOTHING
 
 
-class FoldFailed(Exception):
-    """A statement of the ledger could not be folded: its index, its event, and why."""
+class FoldFailed(Refusal):
+    """An event of the ledger could not be taken in."""
+
+    rule, status = "READ-13", 503
+    remedy = "Use a release that knows this event and its version, or have the cause mended; nothing is lost."
 
     def __init__(self, index: int, event: str, because: str) -> None:
-        super().__init__(f"index {index} ({event}): {because}")
-        self.index, self.event, self.because = index, event, because
+        super().__init__(because, (index,))
+        self.index, self.event = index, event
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.index, self.event, self.because)
+
+    def __str__(self) -> str:
+        return f"index {self.index} ({self.event}): {self.because}"
 
 
 Key = tuple[UUID, frozenset[int]]
@@ -274,9 +285,9 @@ def subjects_of(
 ) -> Iterable[Subject]:
     """Every subject of a study as of a size, folded from these events (None: all) and the acts upon them, without the
     events that are `left_out`, by aggregate and index."""
-    wanted = frozenset(model.__name__ for model in CATALOGUE) if events is None else events | ACTS
+    wanted = None if events is None else events | ACTS
     subjects: dict[UUID, Subject] = {}
-    for event in events_of_topics(conn, study, topics_of(wanted), size):
+    for event in events_of_topics(conn, study, topics_of(conn, study, wanted, strange=True), size):
         if event.originator == own or left_out(event.originator, event.idx):
             continue
         subject = subjects.get(event.originator)
@@ -302,9 +313,14 @@ def first_events(conn: Conn, study: str, originators: Iterable[UUID], stop: int)
     return _stored(conn, "first_events", {"study": study, "originators": list(originators), "stop": stop})
 
 
-def topics_of(events: Iterable[str]) -> list[str]:
-    """The topics of these events in every version that this release knows."""
-    return [f"{event}/{version}" for event in sorted(events) for version in range(1, CATALOGUE[event].v + 1)]
+def topics_of(conn: Conn, study: str, events: Collection[str] | None, strange: bool = False) -> list[str]:
+    """The topics that a study has of these events (None: of all), in whatever version, so that one of a later release
+    is met, not passed over; with `strange` those of events that this release does not know at all as well: they may act
+    on anything."""
+    found = [(topic.partition("/")[0], topic) for topic in all_topics(conn, study)]
+    return [
+        topic for event, topic in found if events is None or event in events or (strange and event not in CATALOGUE)
+    ]
 
 
 def stored_statement(event: StoredEvent) -> Statement:

@@ -16,6 +16,7 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.skipping import DECISIONS, passed_over
 from projections.engine.folding import NOTHING, events_of_topics, stored_statement, topics_of
 from projections.engine.sql import SQL
@@ -93,9 +94,10 @@ class Decided:
 def decided_below(conn: Conn, study: str, size: int) -> Decided:
     """The decisions of a study below a size, as the database has them."""
     told: list[Told] = []
-    for event in events_of_topics(conn, study, topics_of(DECISIONS), size):
+    for event in events_of_topics(conn, study, topics_of(conn, study, DECISIONS), size):
         statement = stored_statement(event)
-        told.append((statement.event, statement.body, event.idx))
+        _, body, *_ = CATALOGUE.current(statement, event.idx)
+        told.append((statement.event, body, event.idx))
     if not told:
         return NOTHING_DECIDED
     wanted = {"study": study, "indexes": sorted({body["index"] for _, body, _ in told})}

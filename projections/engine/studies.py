@@ -84,7 +84,7 @@ class StudyCache:
         if upto > size or known != redacted:
             roster, upto = Roster(), 0
         roster = Roster(dict(roster.seats), left=dict(roster.left))
-        for event in events_of_topics(conn, study_id, topics_of(SEATING), size, start=upto):
+        for event in events_of_topics(conn, study_id, topics_of(conn, study_id, SEATING), size, start=upto):
             roster.apply(record_of(stored_statement(event), event.idx, event.recorded_at))
         with self._lock:
             _, upto, known = self._rosters.get(study_id, (roster, 0, redacted))
@@ -96,7 +96,7 @@ class StudyCache:
         """Who had been enrolled by a moment, according to what is known at a size; enrolments that may have been later
         are left out."""
         roster = Roster()
-        for event in events_of_topics(conn, study_id, topics_of(SEATING), size):
+        for event in events_of_topics(conn, study_id, topics_of(conn, study_id, SEATING), size):
             record = record_of(stored_statement(event), event.idx, event.recorded_at)
             if has_occurred(told_of(record), by, zone_of(study, record.site)):
                 roster.apply(record)

@@ -44,7 +44,8 @@ def record_export(ledger: Ledger, study: str, simulated: bool, last: str, facts:
     entry (`recorded_at`). Raises ExportNotRecorded, NoSeal."""
     key = ledger.seal(study)
     now = datetime.fromisoformat(last) if simulated else ledger.now()
-    clear = CATALOGUE[EVENT].clear_fields()
+    model = CATALOGUE.signed_as(EVENT)
+    clear = model.clear_fields()
     given = {name: value for name, value in facts.items() if value is not None}
     claims = {
         "iss": LEDGER_ACTOR,
@@ -54,7 +55,7 @@ def record_export(ledger: Ledger, study: str, simulated: bool, last: str, facts:
         "jti": str(uuid.uuid4()),
         "iat": int(now.timestamp()),
         "event": EVENT,
-        "v": CATALOGUE[EVENT].v,
+        "v": model.v,
         "body": {name: value for name, value in given.items() if name in clear},
     }
     text = make(key, claims, {name: value for name, value in given.items() if name not in clear})
@@ -84,17 +85,17 @@ def earlier_digest(conn: Conn, study: str, what: str, as_of: int) -> tuple[int, 
 
 def _exports(conn: Conn, study: str, start: int) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
     """Index, clear and disclosed fields of the exports recorded from an index on."""
-    topics = [f"{EVENT}/{version}" for version in range(1, CATALOGUE[EVENT].v + 1)]
     stop = statements.read_head(conn, study).size
     while True:
-        rows = statements.select_events(conn, study, start, stop, PAGE, topics)
+        rows = statements.select_events(conn, study, start, stop, PAGE, [EVENT])
         for row in rows:
             try:
                 statement = read_stored(row.jwt, row.disclosures)
             except Malformed:  # altered after it was recorded: whoever verifies the log finds it
                 continue
             if statement.iss == LEDGER_ACTOR:
-                yield row.idx, dict(statement.body), dict(statement.content)
+                _, body, content, _ = CATALOGUE.current(statement, row.idx)
+                yield row.idx, body, content
         if len(rows) < PAGE:
             return
         start = rows[-1].idx + 1

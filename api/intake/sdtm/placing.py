@@ -84,7 +84,7 @@ class Placer:
     def __init__(self, work: Work, now: Callable[[], float] = time.time) -> None:
         self._work = work
         self._now = now
-        shared = {"iss": SYSTEM, "role": "system", "aud": work.origin, "mode": "transcribed", "v": 1}
+        shared = {"iss": SYSTEM, "role": "system", "aud": work.origin, "mode": "transcribed"}
         self._sealer = Sealer(SigningKey.from_pem(work.key), shared)
 
     def seal(self, chunk: Chunk) -> list[Sealed]:
@@ -107,6 +107,7 @@ class Placer:
             "jti": jti,
             "iat": int(self._now()),
             "event": domain.event,
+            "v": CATALOGUE.signed_as(domain.event).v,
             "site": person.site,
         }
         text = self._sealer.seal(claims, content)

@@ -79,6 +79,30 @@ FROM ledger.entries
 WHERE study_id = %(study)s AND idx >= %(start)s AND idx < %(stop)s
 ORDER BY idx LIMIT %(limit)s
 
+-- topics_of --
+-- Returns the topics that these events have in a study, of every version, known to this release or not; looks at one
+-- index entry for each.
+WITH RECURSIVE found (event, topic) AS (
+    SELECT wanted.event, (SELECT min(e.topic) FROM ledger.events AS e WHERE e.study_id = %(study)s
+                          AND e.topic > wanted.event || '/' AND e.topic < wanted.event || '0')
+    FROM unnest(%(events)s::text[]) AS wanted (event)
+    UNION ALL
+    SELECT found.event, (SELECT min(e.topic) FROM ledger.events AS e WHERE e.study_id = %(study)s
+                         AND e.topic > found.topic AND e.topic < found.event || '0')
+    FROM found WHERE found.topic IS NOT NULL
+)
+SELECT topic FROM found WHERE topic IS NOT NULL ORDER BY topic
+
+-- all_topics --
+-- Returns every topic that a study has; looks at one index entry for each.
+WITH RECURSIVE found (topic) AS (
+    SELECT min(topic) FROM ledger.events WHERE study_id = %(study)s
+    UNION ALL
+    SELECT (SELECT min(e.topic) FROM ledger.events AS e WHERE e.study_id = %(study)s AND e.topic > found.topic)
+    FROM found WHERE found.topic IS NOT NULL
+)
+SELECT topic FROM found WHERE topic IS NOT NULL
+
 -- select_events_by_topic --
 -- The same for some topics only, each read from its own range of the index, however rare it is.
 SELECT e.* FROM unnest(%(topics)s::text[]) AS wanted (topic) CROSS JOIN LATERAL (

@@ -192,7 +192,7 @@ def test_an_event_that_nobody_can_fold_stops_its_subject_in_every_projection(
     for model in read_models():
         (stopped,) = standing_still(projector, model).values()
         assert (stopped.partition, stopped.index) == (ONE, poison)
-        assert stopped.because.startswith("NewerVersion")
+        assert stopped.because.startswith("EventUnreadable")
         assert position(projector, model) == book.size
     assert caplog.text.count("ALARM") == len(NAMES)
     skip(book, poison, "patient")

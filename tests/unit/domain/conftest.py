@@ -71,7 +71,8 @@ class Trial:
         fields that are called like a claim stand in `fields_besides`. What has a meaning has a cut."""
         besides = fields.pop("fields_besides", {})
         claims = {k: fields.pop(k) for k in _CLAIMS if k in fields}
-        model = CATALOGUE[event]
+        version = fields.pop("v", CATALOGUE.signed_as(event).v)
+        model = CATALOGUE.versions(event)[version - 1]
         role = fields.pop("role", ROLES.get(model.kind, "system"))
         cut = fields.pop("cut", self.size)
         site = fields.pop("site", "NORTH" if about.startswith("subject/") else None)
@@ -89,7 +90,7 @@ class Trial:
             "jti": str(uuid4()),
             "iat": int(self.now.timestamp()),
             "event": event,
-            "v": 1,
+            "v": version,
             **({"site": site} if site else {}),
             "body": {name: value for name, value in fields.items() if name in model.clear_fields()},
         }
