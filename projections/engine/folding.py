@@ -88,7 +88,7 @@ class Touched:
 class FoldFailed(Refusal):
     """An event of the ledger could not be taken in."""
 
-    rule, status = "READ-13", 503
+    rule, status = "READ-19", 503
     remedy = "Use a release that knows this event and its version, or have the cause mended; nothing is lost."
 
     def __init__(self, index: int, event: str, because: str) -> None:
