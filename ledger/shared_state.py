@@ -62,16 +62,26 @@ class SharedState:
 
 
 def adopt_file(file: FileState, states: SignerStates, origin: str) -> bool:
-    """Move the state that this host kept in a file into the shared store, unless that knows the log already.
+    """Move the state that this host kept in a file into the shared store, unless that knows as much of the log already.
 
     The file is renamed afterwards, so that nobody goes on with it: a signer that finds none stops with an alarm.
-    Returns whether there was one to move.
+    Returns whether there was one to move. Raises SignerAlarm where the store knows less than the file: then one of the
+    two was put back from a backup, or the host signed past the store, and only a person can tell; nothing is moved.
     """
     if not file.path.exists():
         return False
     with file.held() as held:
         state = held.read()
-        if state.checkpoint:
-            states.adopt(origin, state.sequence, state.to_json())
+        if state.checkpoint and not states.adopt(origin, state.sequence, state.to_json()):
+            with SharedState(states, origin).held() as shared:
+                size = shared.read().size
+            if size < state.size:
+                raise SignerAlarm(
+                    f"this host signed {origin} up to {state.size} entries, and the shared store knows of {size}",
+                    "Either the store was put back from a backup, or this host signed without it. Restore the newest "
+                    "of its backups; where there is none, take this log's row out of the store and run `trial-ledger "
+                    "init` again, which moves this host's state there. Nothing was moved.",
+                    stops=False,
+                )
     file.path.rename(file.path.with_suffix(".moved"))
     return True

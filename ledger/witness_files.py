@@ -60,11 +60,16 @@ def make_witness(
         raise StateUnusable(f"{state_file} exists already and is not replaced: choose another name")
     key = SigningKey.generate("Ed25519")
     keys = [cosigner.key for cosigner in _cosigners(key, name, post_quantum)]
+    if state_file.resolve() == key_file.resolve():
+        raise StateUnusable(f"{state_file} is to be the key file as well: name two files")
     save_key(key_file, key, passphrase)
     try:
         _replace(state_file, _encode({"format": FORMAT, "keys": [str(key) for key in keys], "logs": {}}))
-    except OSError as error:
-        raise StateUnusable(f"{state_file} cannot be written ({error.strerror})") from None
+    except BaseException as error:
+        key_file.unlink(missing_ok=True)  # it has signed nothing, and a second try is to find its place free
+        if isinstance(error, OSError):
+            raise StateUnusable(f"{state_file} cannot be written ({error.strerror}); nothing was made") from None
+        raise
     return keys
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from api.cli.output import EXIT_REFUSED, EXIT_UNDECIDED, Json, give, talk
 from ledger.settings import Settings
 
 if TYPE_CHECKING:
+    from ledger.application import Ledger
     from projections.exports.cut import ExportedCut
     from projections.exports.evidence import Exported
 
@@ -40,6 +42,13 @@ def evidence(
         int | None, typer.Option(help="Make an earlier bundle again: the size of its checkpoint.", min=1)
     ] = None,
     taken_by: Annotated[str | None, typer.Option(help="Who receives the bundle; goes on record.")] = None,
+    entry: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the entry by which the export is on record here, as a line of the change feed: with the bundle "
+            "it holds the whole log (see `restore entries`)."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
     json_: Json = False,
 ) -> None:
@@ -54,11 +63,18 @@ def evidence(
             exported = export_evidence(
                 ledger, wanted, output.absolute(), force=force, taken_by=taken_by, report=Progress()
             )
+            if entry is not None:
+                _write_entry(ledger, study, exported.index, entry)
     except Refusal as refusal:
         talk(f"{refusal.title} {refusal.because}. {refusal.remedy} ({refusal.rule})")
         raise typer.Exit(EXIT_UNDECIDED if refusal.status >= 500 else EXIT_REFUSED) from None
     for name, because in exported.left_out.items():
         talk(f"The projection {name} could not be made of the log and is not in the bundle: {because}")
+    if not exported.quorum:
+        talk(
+            f"This state does not have the witnesses that the policy asks for ({exported.quorum.because}): whoever "
+            "verifies it sees V1 fail. See to the witnesses (`trial-ledger doctor`), wait, and export again."
+        )
     give({"output": str(output), **exported.as_dict()}, json_, told(exported, output))
 
 
@@ -115,6 +131,18 @@ def told_cut(exported: ExportedCut, output: Path) -> str:
             "passed over since, or another version of a projection answers; the manifests say which."
         )
     return "\n".join(lines)
+
+
+def _write_entry(ledger: Ledger, study: str, index: int, path: Path) -> None:
+    """The entry of the export itself, which the bundle ends before."""
+    from ledger.application import EntryNotFound
+
+    try:
+        path.write_text(json.dumps(ledger.entry(study, index).as_dict()) + "\n")
+    except EntryNotFound:
+        talk(f"The entry {index} is not under a checkpoint yet; fetch it later: GET /v1/studies/{study}/events/{index}")
+    except OSError as error:
+        talk(f"{path} cannot be written ({error.strerror}); the bundle is complete and on record")
 
 
 class Progress:

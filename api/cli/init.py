@@ -126,6 +126,7 @@ def init(
     """Make the home and the database ready; with --study or --genesis, open a study."""
     from api.client.genesis import genesis
     from ledger.application import Ledger
+    from ledger.signer_state import SignerAlarm
 
     if second_registrar is not None and study is None:
         raise typer.BadParameter("--second-registrar goes with --study; a genesis names its registrars itself")
@@ -135,7 +136,11 @@ def init(
     given = None if genesis_file is None else _text_of(genesis_file)
     settings = Settings.read()
     _set_up(settings)
-    moved = Ledger(settings).share_signer_state()
+    try:
+        moved = Ledger(settings).share_signer_state()
+    except SignerAlarm as alarm:
+        talk(str(alarm))
+        raise typer.Exit(EXIT_REFUSED) from None
     if moved:
         talk(f"The signer's state of {', '.join(moved)} is now in the shared store.")
     with Ledger(settings) as ledger:

@@ -7,6 +7,7 @@ countersigns it, both are appended. This command finds what the order has to nam
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 BACKUP_DAYS = 35
 """How long physical backups and archived WAL may keep the bytes; longer retention is a breach of this promise."""
 
+LONGEST_TEXT = 10_000
+"""Characters of a text to look for."""
+
 Jtis = Annotated[list[str] | None, typer.Option("--jti", help="Event id of a record; may be repeated.")]
 Fields = Annotated[list[str] | None, typer.Option("--field", help="Field of these records; all where none is named.")]
 
@@ -32,7 +36,12 @@ def redact(
     study: Annotated[str, typer.Option(help="The study's id.")],
     jti: Jtis = None,
     field: Fields = None,
-    text: Annotated[str | None, typer.Option(help="Redact every field that holds this literal text.")] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            help="Redact every field that holds this literal text; - asks for it, for others see what is typed here."
+        ),
+    ] = None,
     subject: Annotated[str | None, typer.Option(help="Only what is about this subject (UUID), with --text.")] = None,
     reason: Annotated[str | None, typer.Option(help="Why; goes on record (disclosed).")] = None,
     legal_basis: Annotated[str | None, typer.Option(help="On what legal basis; goes on record in the clear.")] = None,
@@ -50,6 +59,8 @@ def redact(
 
     if apply + status + bool(jti or text) != 1:
         raise typer.BadParameter("give --jti or --text to prepare an order, or --apply, or --status")
+    if text == "-":
+        text = _typed()
     try:
         with Ledger(Settings.read()) as ledger:
             ledger.writer(study)  # there is such a study
@@ -69,6 +80,14 @@ def redact(
     except Refusal as refusal:
         talk(f"{refusal.title} {refusal.because}. {refusal.remedy} ({refusal.rule})")
         raise typer.Exit(EXIT_REFUSED) from None
+
+
+def _typed() -> str:
+    """The text, from whoever sits there or from one line of standard input: neither stands in the list of processes
+    nor in a shell's history."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("Text to redact", hide_input=True, err=True))
+    return sys.stdin.readline(LONGEST_TEXT).rstrip("\r\n")
 
 
 # -- preparing ------------------------------------------------------------------------------------------------

@@ -60,6 +60,7 @@ def witness(
 def _make(
     key_file: Path, state_file: Path, name: str | None, passphrase_file: Path | None, post_quantum: bool, as_json: bool
 ) -> None:
+    from ledger.merkle.note import told
     from ledger.witness_files import make_witness
 
     if name is None:
@@ -73,6 +74,9 @@ def _make(
         raise typer.BadParameter(f"{key_file} cannot be written ({error.strerror})") from None
     talk("Hand this over, in person or by another way than the ledger; keep key file and passphrase apart.")
     give({"name": name, "vkeys": keys}, as_json, "\n".join(keys))
+    for key in keys:
+        if told(key) != key:
+            talk(f"The second key is too long to read out; compare its digest: {told(key).removeprefix(key).strip()}")
 
 
 def _logs(given: list[str], policies: list[Path]) -> list[VerifierKey]:

@@ -42,7 +42,8 @@ def export_router(ledger: Ledger) -> APIRouter:
         as_of: str | None = None,
         checkpoint: int | None = Query(None, ge=1),
     ) -> StreamingResponse:
-        """The evidence bundle, for verifying the study without this server; recorded as DataExported."""
+        """The evidence bundle, for verifying the study without this server; recorded as DataExported.
+        `Ledger-Quorum` says whether its checkpoint carries the witnesses that the policy asks for."""
         wanted = Wanted(study_id(study), subject, as_of, checkpoint)
         if not turns.acquire(blocking=False):
             raise ExportsBusy(f"{EXPORTS_AT_ONCE} are being made")
@@ -100,5 +101,6 @@ def _headers(exported: Exported) -> dict[str, str]:
         "Ledger-Index": str(facts.checkpoint.size),
         "Ledger-Root": base64url(facts.checkpoint.root),
         "Ledger-Export": str(exported.index),
+        "Ledger-Quorum": "met" if exported.quorum else "not met",
         "Cache-Control": "no-store",
     }

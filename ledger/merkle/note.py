@@ -170,6 +170,15 @@ def make_note(text: bytes, signatures: Sequence[Signature]) -> bytes:
     return note
 
 
+LONG_KEY = 200
+"""Characters beyond which nobody reads a vkey out: an ML-DSA-44 key has some 1,800, an Ed25519 key about 100."""
+
+
+def told(vkey: str) -> str:
+    """A verifier key as it is printed: one that is too long to be read out with the SHA-256 of its text beside it."""
+    return vkey if len(vkey) <= LONG_KEY else f"{vkey} (SHA-256 {sha256(vkey.encode()).hexdigest()})"
+
+
 def parse_note(data: bytes) -> Note:
     """Text and signatures of a note; `NotProven` when it is malformed. Verifies nothing."""
     if len(data) > NOTE_LIMIT:

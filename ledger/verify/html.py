@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
+from ledger.merkle.note import told
 from ledger.verify.report import CHECKS, Check, VerificationReport, plain
 
 _STYLE = """
@@ -37,7 +38,7 @@ def page(report: VerificationReport) -> str:
         *(f'<p class="warning">{_text(warning)}</p>' for warning in report.warnings),
     ]
     if report.policy_keys:
-        parts += ["<h2>Keys to compare</h2>", _list(f"<code>{_text(key)}</code>" for key in report.policy_keys)]
+        parts += ["<h2>Keys to compare</h2>", _list(f"<code>{_text(told(key))}</code>" for key in report.policy_keys)]
     if report.refused is None:
         parts += [part for check in report.checks.values() for part in _check(check)]
     return "\n".join([*parts, "</main></body></html>", ""])

@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ledger.merkle.note import told
+
 Outcome = Literal["passed", "failed", "undecided"]
 
 VERIFIED, NOT_VERIFIED, UNDECIDED, WRONG_USAGE = 0, 1, 2, 64
@@ -240,7 +242,7 @@ class VerificationReport:
         for warning in self.warnings:
             lines += ["", f"! {plain(warning)}"]
         if self.policy_keys:
-            lines += ["", "Keys to compare:", *(f"    {plain(key)}" for key in self.policy_keys)]
+            lines += ["", "Keys to compare:", *(f"    {plain(told(key))}" for key in self.policy_keys)]
         if self.refused is None:
             for check in self.checks.values():
                 lines += ["", *_check_lines(check)]

@@ -26,6 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from ledger.application import EntryNotFound, Ledger, StudyNotFound
+from ledger.merkle.note import parse_note, verify_note
+from ledger.merkle.policy import NO_QUORUM, Policy, QuorumResult
+from ledger.merkle.tree import NotProven
 from ledger.writer import stamp
 from projections.exports.files import check_output, digest_of, publish, writing
 from projections.exports.gathering import (
@@ -77,6 +80,17 @@ class Exported:
         return self.facts.earlier is not None and self.facts.earlier.digest != self.digest
 
     @property
+    def quorum(self) -> QuorumResult:
+        """Whether the checkpoint handed out carries the witnesses that the policy handed out asks for."""
+        policy = Policy.parse(self.facts.policy)
+        if policy.quorum == NO_QUORUM:
+            return policy.evaluate(())
+        try:
+            return policy.evaluate(verify_note(parse_note(self.facts.note.encode()), policy.witness_verifiers()))
+        except NotProven:
+            return policy.evaluate(())
+
+    @property
     def content_digest(self) -> str:
         """The digest as RFC 9530 writes it: standard base64."""
         return b64encode(urlsafe_b64decode(self.digest + "=")).decode()
@@ -92,6 +106,7 @@ class Exported:
             "repeats_index": self.repeats,
             "same_bytes": None if self.repeats is None else not self.differs,
             "left_out": self.left_out,
+            "quorum": {"met": bool(self.quorum), "because": self.quorum.because, "missing": list(self.quorum.missing)},
         }
 
 

@@ -32,7 +32,7 @@ def named(trial: Simulator) -> Told:
     return told
 
 
-def command(trial: Simulator, *arguments: str) -> tuple[int, Any, str]:
+def command(trial: Simulator, *arguments: str, typed: str = "") -> tuple[int, Any, str]:
     """Run `trial-ledger redact` on the trial's ledger: status, the JSON it gave, what it said besides."""
     ledger = ledger_of(trial)
     environment = {
@@ -42,7 +42,7 @@ def command(trial: Simulator, *arguments: str) -> tuple[int, Any, str]:
         "TRIAL_LEDGER_PROJECTOR_URL": ledger.urls.projector,
     }
     line = [sys.executable, "-m", "api.cli", "redact", "--study", trial.plan.study, "--json", *arguments]
-    ended = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(line, env=environment, input=typed, capture_output=True, text=True, timeout=120, check=False)
     assert "Traceback" not in ended.stderr, ended.stderr
     return ended.returncode, json.loads(ended.stdout) if ended.stdout.strip() else None, ended.stderr
 
@@ -236,6 +236,10 @@ def test_an_order_is_prepared_from_a_text_with_its_copies_and_candidates(trial: 
     (order,) = given["orders"]
     assert len(order["destroys"]) == 4
     assert NAME not in json.dumps(order)
+    status, asked, _ = command(trial, "--text", "-", typed=f"{NAME}\n")
+    assert status == DONE, "typed where no other user of the machine sees it"
+    assert [one["destroys"] for one in asked["orders"]] == [order["destroys"]]
+    assert command(trial, "--text", "-", typed="\n")[0] == USAGE
 
 
 def test_a_prepared_order_is_signed_with_the_officers_key_and_recorded(

@@ -174,6 +174,24 @@ def test_hosts_that_share_a_state_serve_one_study_together(trial: Simulator, tmp
     first.open()
 
 
+def test_a_host_that_signed_past_the_shared_store_does_not_lose_its_state_to_it(trial: Simulator, shared: str) -> None:
+    """The host went back to its own file, or the store was put back from a backup: only a person can tell."""
+    first = ledger_of(trial)
+    first.close()
+    mover = Ledger(replace(first.settings, signer_url=shared), trial.clock)
+    assert mover.share_signer_state() == [STUDY]
+    state = first.home.signer_state(STUDY)
+    state.with_suffix(".moved").rename(state)
+    with Ledger(first.settings, trial.clock) as alone:
+        InProcess(alone, STUDY).append(screened(trial, "1"))
+        size = alone.signed_state(STUDY).size
+    with pytest.raises(SignerAlarm, match=f"up to {size} entries") as alarm:
+        mover.share_signer_state()
+    assert "Nothing was moved" in alarm.value.remedy
+    assert state.exists(), "what was signed last is still known"
+    first.open()
+
+
 def test_the_shared_store_is_not_in_the_ledgers_own_cluster(trial: Simulator, embedded_server: DatabaseUrls) -> None:
     first = ledger_of(trial)
     with psycopg.connect(embedded_server.admin, autocommit=True) as admin:

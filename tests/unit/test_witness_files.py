@@ -114,6 +114,16 @@ def test_a_name_that_no_note_could_carry_is_refused(tmp_path: Path, name: str, p
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("state", ["no/such/folder/state", "witness.key", "a folder"])
+def test_a_witness_whose_state_cannot_be_kept_leaves_no_key_behind(tmp_path: Path, state: str) -> None:
+    (tmp_path / "a folder").mkdir()
+    key = tmp_path / "witness.key"
+    with pytest.raises(StateUnusable):
+        make_witness(key, tmp_path / state, "witness.test/w", b"an invented passphrase", True)
+    assert not key.exists()
+    make_witness(key, tmp_path / "state", "witness.test/w", b"an invented passphrase", True)
+
+
 def test_a_short_passphrase_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least 8"):
         make_witness(tmp_path / "k", tmp_path / "s", NAME, b"short", False)

@@ -136,6 +136,21 @@ def test_every_checkpoint_published_is_there_in_order(trial: Simulator, two: Any
     assert notes[-1].encode() == member(out / "a.zip", "log/checkpoint")
 
 
+def test_an_export_without_the_witnesses_that_the_policy_asks_for_says_so(
+    trial: Simulator, out: Path, tmp_path: Path
+) -> None:
+    assert exported(trial, out / "none.zip").as_dict()["quorum"]["met"], "a policy that asks for no witness has all"
+    ledger, witness = ledger_of(trial), Ed25519Cosigner("witness.test/ethics", bytes(31) + b"w")
+    folder = ledger.home.path / "policies"
+    folder.mkdir(exist_ok=True)
+    own = ledger.log_signers(trial.plan.study).ed25519.key
+    (folder / f"{trial.plan.study}.policy").write_text(f"log {own}\nwitness ethics {witness.key}\nquorum ethics\n")
+    told = exported(trial, out / "a.zip")
+    assert not told.quorum
+    assert told.as_dict()["quorum"]["missing"] == ["ethics"]
+    assert "ethics has not cosigned" in told.as_dict()["quorum"]["because"]
+
+
 def test_what_others_say_about_a_checkpoint_is_there_as_far_as_it_had_come(trial: Simulator, out: Path) -> None:
     """The newest line of a witness, timestamps in order; what comes later is not in an earlier bundle."""
     ledger, study = ledger_of(trial), trial.plan.study

@@ -52,6 +52,17 @@ def test_another_process_in_another_time_zone_makes_the_same_bytes(trial: Simula
         assert (told["repeats_index"], told["same_bytes"]) == (first.index, True)
 
 
+def test_the_entry_of_the_export_itself_is_written_as_a_line_of_the_feed(trial: Simulator, tmp_path: Path) -> None:
+    line = tmp_path / "own.ndjson"
+    done = run(trial, "--output", str(tmp_path / "a.zip"), "--entry", str(line), "--json")
+    assert done.returncode == 0, done.stderr
+    told, entry = json.loads(done.stdout), json.loads(line.read_text())
+    assert (entry["index"], entry["event"]) == (told["recorded_at_index"], "DataExported")
+    assert entry == ledger_of(trial).entry(trial.plan.study, entry["index"]).as_dict()
+    gone = run(trial, "--output", str(tmp_path / "b.zip"), "--entry", str(tmp_path / "no" / "folder"))
+    assert gone.returncode == 0 and "cannot be written" in gone.stderr, "the bundle is complete all the same"
+
+
 def test_it_says_in_words_what_was_handed_out(trial: Simulator, tmp_path: Path) -> None:
     trial.screen(trial.subject("001"))
     done = run(trial, "--output", str(tmp_path / "a.zip"), "--subject", "001", "--taken-by", "synthetic inspector")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,9 @@ from ledger.signing.encoding import b64url
 from ledger.signing.proofs import make_proof
 from ledger.signing.statement import disclosure_digest, parse
 from ledger.verify import recorders
-from ledger.verify.bundle import disclosures_line, disclosures_path, log_path, open_bundle, withheld_line
+from ledger.verify.bundle import POLICY, disclosures_line, disclosures_path, log_path, open_bundle, withheld_line
 from ledger.verify.governance import Unsound, _log_keys
+from ledger.verify.html import page
 from ledger.verify.procedure import verify
 from ledger.verify.report import VerificationReport
 from tests.unit.verify.study import (
@@ -89,6 +91,19 @@ def test_without_a_policy_the_report_says_loudly_that_nobody_vouched_for_the_key
         report = verify(bundle, None, now=0, workers=1)
     assert report and "NOBODY OUTSIDE VOUCHED" in report.warnings[0]
     assert report.policy_keys == [str(study.log.ed25519.key)]
+
+
+def test_a_key_that_nobody_reads_out_stands_with_its_digest(tmp_path: Path) -> None:
+    study = course(MemoryStudy())
+    short, long = (str(key) for key in study.log.public())
+    policy = study.policy().replace(f"log {short}\n", f"log {short}\nlog {long}\n").encode()
+    with open_bundle(study.write(tmp_path / "evidence.zip", study.files() | {POLICY: policy})) as bundle:
+        report = verify(bundle, None, now=0, workers=1)
+    assert report, report.text()
+    for text in (report.text(), page(report)):
+        assert f"{short}\n" in text or f"{short}</code>" in text
+        assert f"{long} (SHA-256 {sha256(long.encode()).hexdigest()})" in text
+    assert report.as_json()["policy_keys"] == [short, long]
 
 
 @dataclass(frozen=True)
