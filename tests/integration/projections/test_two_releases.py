@@ -1,99 +1,159 @@
-"""Two releases side by side: the newer one builds, compares and takes over, while the other keeps its version current.
-
-The older release is this process as it is; the newer one knows version 2 of the cohort projection and nothing of
-version 1, as after a change that reaches into the code that both would share.
-"""
+"""Two releases side by side: each answers from a version that it has, and from none that never answered."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from ledger.store.database import Database
-from projections.definitions import read_models
-from projections.engine import fencing, operations
-from projections.engine.errors import LiveNotFollowed
-from projections.engine.reading import open_reader
-from projections.engine.rows import Asked
-from projections.engine.runner import Runner
+from projections import definitions
+from projections.engine import reading
+from projections.engine.answering import not_of_this_release
+from projections.engine.definition import ReadModel
+from projections.engine.errors import ReleaseNeeded, StillDraining
+from projections.engine.fingerprint import read_model
+from projections.engine.runner import Runner, prepare
+from projections.schedule.definition import DEFINITION as FIRST
+from projections.schedule.view import schedule
 from tests.integration.projections.book import Book
-from tests.integration.projections.conftest import NOW
+from tests.integration.projections.conftest import Read
 from tests.integration.projections.course import write
-from tests.integration.projections.two_versions import in_capitals, release, second
 
-STUDY = "TRIAL-1"
+SECOND = replace(FIRST, version=2)
+NAME = FIRST.name
 
 
 @pytest.fixture
-def older(book: Book, follow: Callable[[], int], projector: Database) -> Iterator[Runner]:
-    """The follower of the older release, which knows version 1 alone."""
+def second(projector: Database, book: Book, follow: Callable[[], int]) -> ReadModel:
+    """The next version, built beside the live one and current."""
     write(book)
     follow()
-    yield Runner(projector, read_models())
+    model = read_model(SECOND)
+    with projector.connection() as conn:
+        prepare(conn, book.study, model)
+    Runner(projector, [model]).catch_up()
+    return model
 
 
-@pytest.fixture
-def newer(older: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process is the newer release from here on."""
-    release(monkeypatch, second(in_capitals))
+def switch(projector: Database, book: Book, to: ReadModel, after: ReadModel | None) -> None:
+    """Let another version answer; `after`: the one that it took over from, as a replay notes it."""
+    with projector.connection() as conn, conn.transaction():
+        conn.execute(
+            "UPDATE projection.pointers SET schema_name = %s, version = %s WHERE study_id = %s AND name = %s",
+            (to.schema, to.definition.version, book.study, NAME),
+        )
+        if after is not None:
+            conn.execute(
+                "INSERT INTO projection.replays (replay_id, study_id, name, from_schema, from_version, "
+                "from_fingerprint, schema_name, version, fingerprint, state, ceiling, by) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'switched', 0, 'dm')",
+                (
+                    uuid.uuid4(),
+                    book.study,
+                    NAME,
+                    after.schema,
+                    after.definition.version,
+                    after.fingerprint,
+                    to.schema,
+                    to.definition.version,
+                    to.fingerprint,
+                ),
+            )
 
 
-def statuses(database: Database) -> tuple[int, set[str]]:
-    """The version that answers in the newer release, and every status that it shows."""
-    with open_reader(database, STUDY, "cohort", None, None, NOW) as reader:
-        return reader.projection_version, {row.status for row in reader.rows.select("subjects", Asked())}
+def release_with(monkeypatch: pytest.MonkeyPatch, *found: object) -> None:
+    """This process is a release that has these versions of the schedule, the newest first."""
+    others = tuple(one for one in definitions.DEFINITIONS if one.name != NAME)
+    monkeypatch.setattr(definitions, "DEFINITIONS", (*others, found[0]))
+    monkeypatch.setattr(definitions, "EARLIER", tuple(found[1:]))
 
 
-def rebuild(projector: Database) -> dict[str, object]:
-    """The newer release builds and compares."""
-    (made,) = operations.rebuild(projector, STUDY, ["cohort"], workers=1, by="dm")
-    return made
+def answered(read: Read) -> tuple[int, int]:
+    """Which version answers, at which size."""
+    with read(NAME) as reader:
+        assert schedule(reader)["cut"]["version"] == reader.projection_version
+        return reader.projection_version, reader.size
 
 
-@pytest.mark.usefixtures("newer")
-def test_rows_of_a_version_whose_code_is_elsewhere_are_compared_and_switched_from(
-    projector: Database, database: Database
+def test_what_is_built_beside_answers_nobody(
+    second: ReadModel, book: Book, read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = rebuild(projector)
-    differences = made["differences"]
-    assert isinstance(differences, dict)
-    assert made["state"] == "ready"
-    assert differences["unexplained"] == 0 < differences["intended"]
-    assert operations.switch(projector, STUDY, "cohort", "dm", "because")["state"] == "switched"
-    version, shown = statuses(database)
-    assert version == 2
-    assert all(status.isupper() for status in shown)
+    assert answered(read) == (1, book.size)
+    release_with(monkeypatch, SECOND, FIRST)
+    assert answered(read) == (1, book.size)
+    release_with(monkeypatch, SECOND)
+    with pytest.raises(ReleaseNeeded) as refused, read(NAME):
+        pass
+    assert "version 1" in refused.value.because and "version 2" in refused.value.because
 
 
-@pytest.mark.usefixtures("newer")
-def test_the_newer_release_waits_for_the_older_ones_follower(
-    book: Book, older: Runner, projector: Database, monkeypatch: pytest.MonkeyPatch
+def test_after_the_switch_each_release_answers_from_the_version_that_it_has(
+    second: ReadModel, projector: Database, book: Book, read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fencing, "FENCE_S", 0.2)
-    book.tell("SubjectScreened", 7, number="P-7")
+    first = read_model(FIRST)
+    switch(projector, book, second, first)
+    assert answered(read) == (1, book.size), "the release of the first version drains"
+    with projector.connection() as conn:
+        (missing,) = not_of_this_release(conn)
+    assert (missing["study"], missing["projection"], missing["version"]) == (book.study, NAME, 2)
+    release_with(monkeypatch, SECOND, FIRST)
+    assert answered(read) == (2, book.size)
+    with projector.connection() as conn:
+        assert not_of_this_release(conn) == []
+
+
+def test_a_version_that_is_drained_never_shows_less_than_the_live_one_did(
+    second: ReadModel, projector: Database, book: Book, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = read_model(FIRST)
+    switch(projector, book, second, first)
+    book.tell("VisitRecorded", 1, name="one more")
     book.sign()
-    with pytest.raises(LiveNotFollowed, match="stands at"):
-        rebuild(projector)
-    monkeypatch.setattr(fencing, "FENCE_S", 30.0)
-    stop = threading.Event()
-    following = threading.Thread(target=older.run, args=(stop,))
-    following.start()
-    try:
-        assert rebuild(projector)["state"] == "ready"
-    finally:
-        stop.set()
-        following.join()
+    Runner(projector, [second]).catch_up()
+    monkeypatch.setattr(reading, "WAIT_S", 0.05)
+    with pytest.raises(StillDraining), read(NAME):
+        pass
+    monkeypatch.setattr(reading, "WAIT_S", 30.0)
+    others = [model for model in definitions.read_models() if model.definition.name == NAME]
+    later = threading.Timer(0.2, lambda: Runner(projector, others).catch_up())
+    later.start()
+    assert answered(read) == (1, book.size)
+    later.join()
 
 
-@pytest.mark.usefixtures("newer")
-def test_what_was_recorded_since_is_looked_through_at_the_switch(
-    book: Book, older: Runner, projector: Database, database: Database
+def test_a_version_that_was_live_but_took_no_part_in_the_switch_does_not_answer(
+    second: ReadModel, projector: Database, book: Book, read: Read
 ) -> None:
-    assert rebuild(projector)["state"] == "ready"
-    book.tell("SubjectScreened", 7, number="P-7")
-    book.sign()
-    older.catch_up()
-    assert operations.switch(projector, STUDY, "cohort", "dm", "because")["state"] == "switched"
-    assert "SCREENED" in statuses(database)[1]
+    switch(projector, book, second, None)
+    with pytest.raises(ReleaseNeeded), read(NAME):
+        pass
+
+
+def test_a_version_that_is_not_kept_current_does_not_answer(
+    second: ReadModel, projector: Database, book: Book, read: Read
+) -> None:
+    first = read_model(FIRST)
+    switch(projector, book, second, first)
+    with projector.connection() as conn:
+        conn.execute("DELETE FROM projection.positions WHERE schema_name = %s", (first.schema,))
+    with pytest.raises(ReleaseNeeded), read(NAME):
+        pass
+
+
+def test_another_generation_of_the_same_version_answers_like_the_first(
+    book: Book, projector: Database, follow: Callable[[], int], read: Read
+) -> None:
+    write(book)
+    follow()
+    again = replace(read_model(FIRST), generation=1)
+    with projector.connection() as conn:
+        prepare(conn, book.study, again)
+    Runner(projector, definitions.read_models()).catch_up()
+    switch(projector, book, again, read_model(FIRST))
+    with read(NAME) as reader:
+        assert reader.model.schema == again.schema and reader.model.schema.endswith("_g1")
+        assert [one["number"] for one in schedule(reader)["subjects"]] == ["P-01", "P-2"]
