@@ -13,6 +13,7 @@ from typing import cast
 import typer
 
 from api.cli.accounts import accounts
+from api.cli.changes import changes
 from api.cli.checkpoints import checkpoints
 from api.cli.demo.command import demo
 from api.cli.doctor import doctor
@@ -47,6 +48,7 @@ app.command()(demo)
 app.command()(serve)
 app.command()(init)
 app.command()(doctor)
+app.command()(changes)
 app.command()(redact)
 app.command()(witness)
 app.command()(verify)

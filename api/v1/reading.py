@@ -113,8 +113,8 @@ State = Annotated[StateAsked, Depends()]
 
 
 def known_parameters(request: Request) -> None:
-    """A parameter that a route does not have is refused: ignored, it would seem to have been heeded. A time that
-    cannot be read is refused under the name that it has in the address."""
+    """A parameter that a route does not have is refused: ignored, it would seem to have been heeded. So is
+    a time whose `+` was not escaped."""
     route = request.scope["route"]
     known = {field.alias for field in _fields(route.dependant)}
     unknown = [name for name in request.query_params if name not in known]
@@ -126,10 +126,13 @@ def known_parameters(request: Request) -> None:
         if _UNESCAPED_PLUS.search(given):
             because = f"{name}={given[:60]!r} has a space before its offset: in an address `+` is written %2B"
             raise BadRequest(because)
-    for name in TIMES & known - {"as_of", "occurred_by"}:  # by the names that the address has for them
-        given = request.query_params.get(name, "")
-        if given and not given.isdecimal():
-            moment_of(given, name)
+
+
+def stated_times(**given: str | None) -> None:
+    """Refuse times that cannot be read, by the names that they have in the address; digits are indexes."""
+    for name, value in given.items():
+        if value and not value.isdecimal():
+            moment_of(value, name)
 
 
 def _fields(dependant: Any) -> Iterator[Any]:

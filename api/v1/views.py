@@ -18,13 +18,15 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from api.v1.problems import BadRequest
-from api.v1.reading import StateAsked, answered, known_parameters, state_of, study_id
+from api.v1.reading import StateAsked, answered, known_parameters, state_of, stated_times, study_id
 from api.v1.refused import refused
 from ledger.application import Ledger
 from ledger.domain import study as study_rules
 from ledger.signing.wire import STATEMENT_LIMIT
 from ledger.store import evidence
 from projections.audit_trail import view as audit_trail
+from projections.changes import files as changes_as
+from projections.changes import view as changes
 from projections.cohort import view as cohort
 from projections.engine.reading import Reader, open_reader
 from projections.engine.studies import cache_of
@@ -193,6 +195,40 @@ def view_router(ledger: Ledger) -> APIRouter:
         """Adopted versions, the interpretations that stand, open ambiguities, the newest file."""
         return shown(study, "cohort", when, _protocol)
 
+    @router.get("/changes")
+    def changed(
+        request: Request,
+        study: str,
+        since: str = Query(
+            alias="from",
+            description="The earlier cut: a size, a time with its offset, a date, an event's id, `index:N`, or an "
+            "event of the study such as `CohortOpened:HIGH` (the newest that stands; itself included).",
+        ),
+        until: str | None = Query(None, alias="to", description="The later cut, likewise. Left out: the newest."),
+        subject: str | None = Query(None, description="One subject alone, by number or UUID."),
+        projection: str | None = Query(None, description="The rows of this projection that differ, too."),
+        after: str | None = Query(None, description="The `next` of the page before."),
+        limit: int = Query(100, ge=1, le=MAX_ROWS, description="Subjects of a page."),
+        format: str | None = Query(None, description="json or csv."),
+    ) -> Response:
+        """What changed between two cuts, per subject and for the study: recorded, corrected, voided, reversed,
+        redacted, and what it changed in what people look at; each with the entries responsible. CSV is whole."""
+        wanted = changes.Wanted(since, until, subject, projection, after, limit)
+        kind = _format(request, format, ("json", "csv"))
+        if kind == "csv":
+            found = changes.whole(ledger.database, study_id(study), wanted)
+            content, media = b"".join(changes_as.csv(found)), "text/csv; charset=utf-8"
+        else:
+            with changes.changes(ledger.database, study_id(study), wanted) as page:
+                found, content, media = page, msgspec.json.encode(page), "application/json"
+        cut = found["cut"]
+        headers = {
+            "Ledger-Index": str(cut["size"]),
+            "Ledger-Root": cut["root"],
+            "Projection-Version": str(cut["version"]),
+        }
+        return Response(content, headers=headers, media_type=media)
+
     @router.get("/refusals")
     def refusals(
         study: str,
@@ -232,6 +268,7 @@ def view_router(ledger: Ledger) -> APIRouter:
         format: str | None = None,
     ) -> Response:
         """One row per changed data point; JSON by page, NDJSON and CSV whole."""
+        stated_times(**{"from": since, "to": until})
         filters = audit_trail.Filters(
             subject=subject,
             site=site,
@@ -259,11 +296,11 @@ def view_router(ledger: Ledger) -> APIRouter:
     return router
 
 
-def _format(request: Request, wanted: str | None) -> str:
+def _format(request: Request, wanted: str | None, possible: tuple[str, ...] = ("json", "ndjson", "csv")) -> str:
     accept = request.headers.get("accept", "")
     kind = wanted or ("csv" if "text/csv" in accept else "ndjson" if "application/x-ndjson" in accept else "json")
-    if kind not in ("json", "ndjson", "csv"):
-        raise BadRequest(f"format is json, ndjson or csv, not {kind[:20]!r}")
+    if kind not in possible:
+        raise BadRequest(f"format is one of {', '.join(possible)}, not {kind[:20]!r}")
     return kind
 
 

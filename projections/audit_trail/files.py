@@ -42,6 +42,7 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 def harmless(value: Any) -> Any:
+    """A cell that no spreadsheet computes."""
     """A cell as a spreadsheet may have it: text that it would compute is led by an apostrophe."""
     if isinstance(value, bool):
         return "true" if value else "false"

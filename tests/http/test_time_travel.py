@@ -173,3 +173,27 @@ def test_a_host_whose_release_lacks_the_live_version_is_not_ready(server: Server
     assert [one["projection"] for one in answer.json()["needed"]] == ["safety"]
     problem(server.http.get(server.path("/safety")), 503, "READ-13")
     assert server.http.get(server.path("/subjects")).status_code == 200
+
+
+def test_what_changed_since_a_cut_as_data_and_as_a_table(server: Server, course: Course) -> None:
+    found = got(server, "/changes", **{"from": course.size})
+    people = {one["number"]: one for one in found["subjects"]}
+    assert people["002"]["new"] and not people["001"]["new"]
+    assert [one["field"] for one in people["001"]["corrected"]] == ["occurred_at", "started_at"]
+    assert found["study"]["views"] == [
+        {"what": "enrolled", "cohort": "LOW", "before": 1, "after": 2, "indexes": found["study"]["views"][0]["indexes"]}
+    ]
+    later = got(server, "/changes", **{"from": "CohortOpened:LOW", "to": course.size, "subject": "001"})
+    (only,) = later["subjects"]
+    assert {one["what"]: (one["before"], one["after"]) for one in only["views"]}["status"] == (None, "treated")
+    answer = server.http.get(server.path("/changes"), params={"from": course.size, "format": "csv"})
+    assert answer.headers["content-type"].startswith("text/csv") and answer.headers["Ledger-Index"]
+    assert sum(",corrected," in line for line in answer.text.splitlines()) == 2
+    address = server.path("/changes")
+    problem(server.http.get(address), 400, "REQUEST-1")
+    problem(server.http.get(address, params={"from": "9", "to": "8"}), 400, "READ-5")
+    problem(server.http.get(address, params={"from": "then"}), 400, "READ-5")
+    problem(server.http.get(address, params={"from": "1", "format": "xml"}), 400, "REQUEST-1")
+    problem(server.http.get(address, params={"from": "1", "as_of": "2"}), 400, "REQUEST-1")
+    problem(server.http.get(address, params={"from": "CohortOpened:HIGH"}), 404, "READ-8")
+    problem(server.http.get(f"{address}?from=2026-03-04T10:00:00+01:00"), 400, "REQUEST-1")

@@ -44,6 +44,24 @@ SELECT count(*) FROM ledger.redactions AS r
 JOIN ledger.events AS e ON e.study_id = r.study_id AND e.jti = r.jti
 WHERE r.study_id = %(study)s AND e.idx < %(stop)s
 
+-- topics_between --
+-- Returns how many events of each topic were recorded between two sizes.
+SELECT topic, count(*) FROM ledger.events
+WHERE study_id = %(study)s AND idx >= %(start)s AND idx < %(stop)s
+GROUP BY topic ORDER BY topic
+
+-- subjects_between --
+-- Returns the subjects of whom anything was recorded between two sizes, in order of their ids, after one of them; or
+-- one of them alone.
+SELECT DISTINCT originator_id FROM ledger.events
+WHERE study_id = %(study)s AND idx >= %(start)s AND idx < %(stop)s AND originator_id <> %(own)s
+  AND (%(after)s::uuid IS NULL OR originator_id > %(after)s) AND (%(only)s::uuid IS NULL OR originator_id = %(only)s)
+ORDER BY originator_id LIMIT %(limit)s
+
+-- first_index --
+-- Returns the index of the first event about something.
+SELECT min(idx) FROM ledger.events WHERE study_id = %(study)s AND originator_id = %(originator)s
+
 -- live_versions --
 -- Returns every version that answers: study, projection, version, fingerprint.
 SELECT p.study_id, p.name, p.version, coalesce(d.fingerprint, '')

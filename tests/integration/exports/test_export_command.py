@@ -25,14 +25,21 @@ def run(sim: Simulator, *arguments: str, **environment: str) -> subprocess.Compl
 
 
 def run_export(sim: Simulator, what: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, on the trial's ledger."""
+    """Another export."""
+    return run_command(sim, ("export", what), *arguments, **environment)
+
+
+def run_command(
+    sim: Simulator, names: tuple[str, ...], *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, on the trial's ledger."""
     ledger = ledger_of(sim)
     own = {
         "TRIAL_LEDGER_HOME": str(ledger.home.path),
         "TRIAL_LEDGER_DATABASE_URL": ledger.urls.app,
         "TRIAL_LEDGER_PROJECTOR_URL": ledger.urls.projector,
     }
-    command = [sys.executable, "-m", "api.cli", "export", what, "--study", sim.plan.study, *arguments]
+    command = [sys.executable, "-m", "api.cli", *names, "--study", sim.plan.study, *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, **own, **environment}, timeout=120, check=False
     )
