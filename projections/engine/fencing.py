@@ -94,7 +94,7 @@ def _wait_for(own: Database, study: str, side: Side, size: int) -> None:
     model, deadline = side.model, time.monotonic() + FENCE_S
     while True:
         if model is not None:
-            Runner(own, [model], tries=False).catch_up()
+            Runner(own, [model], tries=False).catch_up(only=study)
         with own.connection() as other:
             positions: dict[str, int] = dict(other.execute(SQL["positions"], {"study": study}).fetchall())
         stands = positions.get(side.schema, -1)

@@ -323,7 +323,7 @@ def _compared(run: _Run, replay: Replay) -> Replay:
             first = _first(run, now)
             now = replays.refreshed(run.conn, replay)
             if first:
-                Runner(run.own, [_model(now)]).catch_up()
+                Runner(run.own, [_model(now)]).catch_up(only=run.study)
                 return now
         _catch_up(run, now)
         stopped = _stopped(run, now)
@@ -343,7 +343,7 @@ def _catch_up(run: _Run, replay: Replay) -> None:
         run.conn.execute(SQL["lock_replay"], {"replay": replay.id})
         replays.move(run.conn, replay, "catching up", "catching up", "comparing", *replays.COMPARED)
     models = {model.identity: model for side in (replay.source, replay.target) if side and (model := side.model)}
-    Runner(run.own, list(models.values()), tries=False).catch_up()
+    Runner(run.own, list(models.values()), tries=False).catch_up(only=run.study)
 
 
 def _stopped(run: _Run, replay: Replay) -> dict[str, Any] | None:

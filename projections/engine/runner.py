@@ -107,8 +107,9 @@ class Runner:
         finally:
             listener.close()
 
-    def catch_up(self, stop: threading.Event | None = None) -> int:
-        """Follow until nothing is left to take in; returns how many batches were taken. Studies take turns."""
+    def catch_up(self, stop: threading.Event | None = None, only: str | None = None) -> int:
+        """Follow until nothing is left to take in; returns how many batches were taken. Studies take turns, but where
+        `only` one is meant."""
         taken = 0
         with self._database.connection() as conn:
             self._lift(conn)
@@ -117,7 +118,8 @@ class Runner:
             progress = True
             while progress and not (stop is not None and stop.is_set()):
                 progress = False
-                for study, origin in conn.execute(SQL["behind"], values).fetchall():
+                behind = conn.execute(SQL["behind"], values).fetchall()
+                for study, origin in (one for one in behind if only in (None, one[0])):
                     followed = self._studies.setdefault(study, Followed(study, origin))
                     self._make_ready(conn, followed)
                     batches = self.step(conn, followed)

@@ -365,3 +365,19 @@ def test_parts_are_runs_of_whole_aggregates(followed: Book, projector: Database)
         rows = conn.execute(f'SELECT first, last, events FROM "{made["schema"]}"._parts ORDER BY part').fetchall()
     assert far.complete and far.events == far.ceiling == followed.size
     assert len(rows) == 3 and all(first == last for first, last, _ in rows)
+
+
+def test_a_rebuild_of_one_study_follows_no_other(database: Database, projector: Database, book: Book) -> None:
+    write(book)
+    other = Book(database, study="TRIAL-2")
+    other.open()
+    write(other)
+    rebuild(projector, "cohort")
+    rebuild(projector, "cohort")
+    assert {study for study, *_ in all_positions(projector)} == {"TRIAL-1"}
+
+
+def all_positions(projector: Database) -> list[Any]:
+    """Study, schema and position of every read model that is kept."""
+    with projector.connection() as conn:
+        return conn.execute("SELECT study_id, schema_name, position FROM projection.positions").fetchall()
