@@ -43,6 +43,10 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
+PATIENCE_S = 300.0
+"""A batch is folded inside its transaction, which holds nothing but its own positions. On a machine so busy that this
+takes longer than others may dawdle, it would otherwise be broken off and begun again for ever."""
+
 NICENESS = 5
 """What is followed can wait a moment; what is being appended is waited for."""
 
@@ -82,7 +86,14 @@ def main() -> int:
 
 def _opened(url: str, stop: threading.Event, log: logging.Logger) -> Database | None:
     """The database, waited for while it is away."""
-    database = Database(url, role=PROJECTOR, name="trial-ledger-follow", min_connections=1, max_connections=2)
+    database = Database(
+        url,
+        role=PROJECTOR,
+        name="trial-ledger-follow",
+        min_connections=1,
+        max_connections=2,
+        idle_in_transaction_timeout_s=PATIENCE_S,
+    )
     while not stop.is_set():
         try:
             return database.open()
