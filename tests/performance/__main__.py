@@ -1,4 +1,5 @@
-"""`make bench`: append, verification and import figures against the budgets of the design, as ratios within this run.
+"""`make bench`: append, verification, replay and import figures against the budgets of the design, as ratios within
+this run.
 
  1. single-event appends over HTTP, 32 clients, statements signed beforehand, durable, verified, with receipt,
     against `eventsourcing`'s own in-process, unsigned `Application.save` with 16 threads
@@ -6,17 +7,24 @@
  3. offline verification V1 to V7 of a bundle, against raw Ed25519 verification on all cores
  4. the demo, start to end, without serving
  5. import of an SDTM study, when the real data are at hand
+ 6. replay of patient, cohort and audit trail together over 200,000 events and more, against `eventsourcing`'s own
+    `ProjectionRunner` that only counts; what is multiplied for it and what is not: `multiplied`
+ 7. single-event appends as in 1, with nothing else going on and while the same study is rebuilt
 Machines differ and are shared: read the ratios. Everything runs on this machine, the database and the load too.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -24,20 +32,25 @@ from urllib.parse import urlsplit
 from api.cli.output import console
 from api.cli.serve import server_process
 from api.client.genesis import genesis
-from api.client.http import StudyClient
+from api.client.http import Refused, StudyClient
 from api.client.signing import Actor
 from ledger.application import Ledger
 from ledger.domain.refusals import Refusal
 from ledger.settings import Settings
 from ledger.signing.keys import PublicKey, SigningKey
-from tests.performance import load, offline
+from tests.performance import load, offline, replay
 from tests.performance.baseline import save_rate
+from tests.performance.multiplied import multiply, play, unfollow
 
 _T = TypeVar("_T")
 
 STUDY = "BENCH-01"
 SINGLE, BULK, BASE, VERIFIED = 6_000, 20_000, 4_000, 40_000
-CLIENTS = 32
+BESIDE, AT_ONCE = 40_000, 250
+"""Statements at most for appends beside a rebuild; how many are sent before it is looked whether that still runs."""
+CLIENTS, FEW_CLIENTS = 32, 8
+REPLAYED, SEED_EVENTS = 220_000, 36_000
+"""Events of a replay, and how many of them are the seed trial's where there is another study."""
 SUBJECTS = 200
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "cdiscpilot03"
 
@@ -89,13 +102,13 @@ def verification_rate(seconds: float = 1.0) -> float:
     return done / (time.perf_counter() - start)
 
 
-def single(url: str, statements: list[str]) -> load.Load:
+def single(url: str, statements: list[str], clients: int = CLIENTS) -> load.Load:
     """Appends one by one by many clients."""
     place = urlsplit(url)
     path = f"/v1/studies/{STUDY}/events"
     requests = [load.post(path, text.encode(), "application/sd-jwt") for text in statements]
     assert place.hostname is not None and place.port is not None
-    return load.run(place.hostname, place.port, requests, CLIENTS)
+    return load.run(place.hostname, place.port, requests, clients)
 
 
 def bulk(url: str, statements: list[str]) -> float:
@@ -109,6 +122,38 @@ def bulk(url: str, statements: list[str]) -> float:
         raise refused[0]
     client.close()
     return len(answers) / seconds
+
+
+def beside_a_rebuild(home: Path, url: str, statements: list[str]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """p50 and p99 of appends in milliseconds: before a rebuild of the very study, and while it runs."""
+    with closing(StudyClient(url, STUDY)) as client:
+        _followed(client)
+    left = iter([statements[at : at + AT_ONCE] for at in range(0, len(statements), AT_ONCE)])
+    quiet = _latencies(url, (next(left) for _ in range(8)))
+    command = [sys.executable, "-m", "api.cli", "projections", "rebuild", "--study", STUDY, "--workers", "2", "--json"]
+    environment = {**os.environ, "TRIAL_LEDGER_HOME": str(home)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    busy = _latencies(url, itertools.takewhile(lambda batch: process.poll() is None, left))
+    if process.wait() != 0:
+        raise RuntimeError(f"the rebuild ended with status {process.returncode}")
+    return quiet, busy
+
+
+def _followed(client: StudyClient) -> None:
+    """Wait until what was appended before is followed."""
+    client.get("events", limit=1)
+    while True:
+        with suppress(Refused):
+            for view in ("subjects", "audit-trail", "cohorts", "schedule"):
+                client.get(view, wait_for=client.cut.size)
+            return
+
+
+def _latencies(url: str, batches: Iterable[list[str]]) -> tuple[float, float]:
+    made = load.Load({}, 0.0, [])
+    for batch in batches:
+        made.latencies.extend(single(url, batch, FEW_CLIENTS).latencies)
+    return made.percentile(0.5), made.percentile(0.99)
 
 
 def timed(command: list[str], environment: dict[str, str] | None = None) -> tuple[float, str]:
@@ -129,24 +174,28 @@ def line(what: str, figure: str, ratio: float | None, must: float | None, aim: f
 
 
 def appends(home: Path) -> None:
-    """Rows 1 and 2."""
-    import os
-
+    """Rows 1, 2 and 7."""
     with Ledger(Settings(home)) as ledger:
         actor = laboratory(ledger)
         baseline = _quiet("eventsourcing's Application.save", lambda: save_rate(ledger.urls.admin, BASE))
         with server_process(home, dict(os.environ)) as served:
-            statements = _quiet("signing", lambda: results(actor, SINGLE + BULK))
+            statements = _quiet("signing", lambda: results(actor, SINGLE + BULK + BESIDE))
             single(served.url, statements[:200])
             measured = _quiet("single appends", lambda: single(served.url, statements[200:SINGLE]))
-            rate = _quiet("bulk append", lambda: bulk(served.url, statements[SINGLE:]))
+            rate = _quiet("bulk append", lambda: bulk(served.url, statements[SINGLE : SINGLE + BULK]))
             raw = verification_rate()
+            rest = statements[SINGLE + BULK :]
+            between = _quiet("appends during a rebuild", lambda: beside_a_rebuild(home, served.url, rest))
     good = measured.statuses.get(201, 0) / max(1, sum(measured.statuses.values()))
     figures = f"{measured.rate:.0f}/s p50 {measured.percentile(0.5):.1f} p99 {measured.percentile(0.99):.1f} ms"
     line("eventsourcing Application.save, 16 threads", f"{baseline:.0f}/s", None, None, None)
     line(f"single appends over HTTP, 32 clients ({good:.0%} 201)", figures, measured.rate / baseline, 1.5, 2.5)
     line("raw Ed25519 verification, one core", f"{raw:.0f}/s", None, None, None)
     line("bulk append over HTTP (NDJSON)", f"{rate:.0f}/s", rate / raw, 0.3, 0.45)
+    quiet, busy = between
+    told = "p50 {:.1f} p99 {:.1f} ms".format
+    line("single appends, 8 clients, nothing else going on", told(*quiet), None, None, None)
+    line("the same while the study is rebuilt whole", told(*busy), None, None, None)
 
 
 def _quiet(what: str, work: Callable[[], _T]) -> _T:
@@ -161,25 +210,38 @@ def offline_verification() -> None:
     line("offline verification, V1 to V7, all cores", f"{rate:.0f}/s", rate / raw, 0.4, 0.55)
 
 
-def imported() -> None:
-    """Row 5."""
-    if not DATA.is_dir():
-        line("SDTM import", "no data at hand", None, None, None)
-        return
-    with tempfile.TemporaryDirectory() as home:
-        import os
-
-        environment = {**os.environ, "TRIAL_LEDGER_HOME": home}
+def imported_and_replayed(home: Path) -> None:
+    """Rows 5 and 6."""
+    studies = []
+    if DATA.is_dir():
+        environment = {**os.environ, "TRIAL_LEDGER_HOME": str(home)}
         command = [sys.executable, "-m", "api.cli", "import", "sdtm", str(DATA), "--study", "CDISCPILOT01", "--json"]
         seconds, out = _quiet("import", lambda: timed(command, environment))
         appended = sum(domain["appended"] for domain in json.loads(out)["domains"].values())
-        line(
-            "SDTM import, sealed and appended",
-            f"{appended} in {seconds:.0f} s, {appended / seconds:.0f}/s",
-            None,
-            None,
-            None,
-        )
+        figures = f"{appended} in {seconds:.0f} s, {appended / seconds:.0f}/s"
+        line("SDTM import, sealed and appended", figures, None, None, None)
+        studies.append("CDISCPILOT01")
+    else:
+        line("SDTM import", "no data at hand", None, None, None)
+    studies.append(_quiet("the seed trial's course", lambda: play(home)))
+    with Ledger(Settings(home)) as ledger:
+        unfollow(ledger)
+        for study in studies:
+            share = SEED_EVENTS if study != studies[0] else REPLAYED - SEED_EVENTS * (len(studies) - 1)
+            _quiet(f"multiplying {study}", partial(multiply, ledger, study, share))
+        replayed(_quiet("replay", lambda: replay.measure(ledger, studies)))
+
+
+def replayed(made: replay.Replayed) -> None:
+    """Row 6."""
+    line("eventsourcing ProjectionRunner, counting", f"{made.library:.0f}/s", None, None, None)
+    figures = f"{made.events} in {made.seconds:.0f} s, {made.rate:.0f}/s"
+    line("replay of patient, cohort, audit trail", figures, made.rate / made.library, 15, 30)
+    line("  keys, indexes and statistics of it", f"{made.indexing:.1f} s", None, None, None)
+    line("  merely reading the same rows, one connection", f"{made.reading:.0f}/s", None, None, None)
+    line(f"  peak memory, {replay.WORKERS} workers included", f"{made.peak_mib:.0f} MiB", None, None, None)
+    figures = f"{made.compared_events} events in {made.compared:.1f} s"
+    line("  comparing a second replay with the first", figures, None, None, None)
 
 
 def demo() -> None:
@@ -197,4 +259,5 @@ if __name__ == "__main__":
         appends(Path(folder))
     offline_verification()
     demo()
-    imported()
+    with tempfile.TemporaryDirectory() as folder:
+        imported_and_replayed(Path(folder))
