@@ -15,9 +15,9 @@ from psycopg.rows import TupleRow
 from ledger.domain.aggregate import LedgerAggregate, Study, Subject
 from ledger.domain.participation import zone_of
 from projections.engine.definition import STUDY_PARTITION, Definition, Row
-from projections.engine.folding import aggregates_below, fold_one, new_aggregate, subjects_of
+from projections.engine.folding import FoldFailed, aggregates_below, fold_one, new_aggregate, subjects_of
+from projections.engine.lacking import WHOLE, Lacking
 from projections.engine.occurrence import OccurredBy, Zones, as_happened
-from projections.engine.skips import NO_SKIPS, Skips
 from projections.engine.stored import of_records
 
 Conn = Connection[TupleRow]
@@ -61,7 +61,7 @@ def cut_subject(subject: Subject, by: OccurredBy, study: Study, uncertain: Uncer
 
 class Fold:
     """Folds a definition's rows as of a size: of one partition, or of all. `state` is the study as of it, cut already
-    where `by` is given; `skips` by the decisions that are known now."""
+    where `by` is given; without what the projection passes over and what stands still."""
 
     def __init__(
         self,
@@ -72,26 +72,22 @@ class Fold:
         state: Study,
         by: OccurredBy | None = None,
         uncertain: Uncertain | None = None,
-        skips: Skips = NO_SKIPS,
+        lacking: Lacking = WHOLE,
     ) -> None:
         self._conn, self._definition, self._study, self._size = conn, definition, study, size
         self._state, self._by, self._uncertain = state, by, uncertain
-        self._skips = skips
+        self._lacking = lacking
 
     def __call__(self, partition: str | None) -> Iterator[tuple[str, Iterable[Row]]]:
         """The rows of one partition, or of each."""
         definition = self._definition
         if definition.study and partition in (None, STUDY_PARTITION):
             state = self._own()
-            yield STUDY_PARTITION, definition.rows(state, list(state.records))
+            yield STUDY_PARTITION, self._made(state)
         if partition is None:
             # Whether an act is in depends on what it is about, whatever event that is.
             events = definition.events if self._by is None else None
-            own, name, skips = self._state.id, definition.name, self._skips
-
-            def left_out(about: UUID, index: int) -> bool:
-                return index in skips.of(name, about)
-
+            own, left_out = self._state.id, self._lacking.left_out
             for subject in subjects_of(self._conn, self._study, own, events, self._size, left_out):
                 yield from self._rows(subject)
         elif partition != STUDY_PARTITION:
@@ -101,11 +97,19 @@ class Fold:
         if self._by is not None:
             subject = cut_subject(subject, self._by, self._state, self._uncertain)
         if len(subject.records):
-            yield str(subject.id), self._definition.rows(subject, list(subject.records))
+            yield str(subject.id), self._made(subject)
+
+    def _made(self, aggregate: Study | Subject) -> list[Row]:
+        """The rows of an aggregate; what its handler cannot take in stands somewhere before the size."""
+        try:
+            return list(self._definition.rows(aggregate, list(aggregate.records)))
+        except Exception as error:  # whatever a handler raises
+            last = aggregate.records.last_index
+            raise FoldFailed(last, "or an earlier one", f"{type(error).__name__}: {error}") from error
 
     def _own(self) -> Study:
-        """The study as this projection sees it."""
-        if not self._skips.of(self._definition.name, self._state.id):
+        """The study as this projection has it: as of where it stands still, where it does."""
+        if STUDY_PARTITION not in self._lacking.stopped:
             return self._state
         state = self._folded(self._state.id)
         assert isinstance(state, Study)
@@ -118,7 +122,9 @@ class Fold:
 
     def _folded(self, about: UUID) -> Study | Subject:
         aggregate = new_aggregate(about, self._state.id)
-        skipped = self._skips.of(self._definition.name, about)
-        for event in aggregates_below(self._conn, self._study, {about: 0}, self._size):
+        skipped = self._lacking.passed_over(about)
+        stopped = self._lacking.stopped.get(STUDY_PARTITION if about == self._state.id else str(about))
+        size = self._size if stopped is None else min(stopped.index, self._size)
+        for event in aggregates_below(self._conn, self._study, {about: 0}, size):
             fold_one(aggregate, event, skipped=skipped)
         return aggregate

@@ -61,7 +61,10 @@ class ProjectionStopped(Refusal):
     """The page stands still at an event that it could not take in."""
 
     rule, status = "READ-4", 503
-    remedy = "Have the cause mended and the projection rebuilt (`trial-ledger projections rebuild`); nothing is lost."
+    remedy = (
+        "Have the cause mended, or a data manager decide that the projection passes over this event (EventSkipped); "
+        "it goes on by itself then, and nothing is lost. Every other page is as it should be."
+    )
 
 
 class ReadingMalformed(Refusal):

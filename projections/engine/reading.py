@@ -18,17 +18,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.domain.aggregate import Study, Subject
+from ledger.domain.aggregate import Study, Subject, study_aggregate_id
 from ledger.domain.context import Roster, Seat
 from ledger.domain.moments import at
 from ledger.merkle.tiles import HashTiles, MissingTile
@@ -44,17 +45,17 @@ from projections.engine.errors import (
     CutBeyond,
     NotHappenedYet,
     ProjectionBehind,
-    ProjectionStopped,
     ReadingMalformed,
     RedactionAhead,
     StillDraining,
 )
-from projections.engine.folding import subjects_of
+from projections.engine.folding import NOTHING, FoldFailed, subjects_of
+from projections.engine.lacking import WHOLE, GuardedRows, Lacking, cannot_fold, lacking, refusal
 from projections.engine.occurrence import OccurredBy
 from projections.engine.rows import MemoryRows, Rows, TableRows
-from projections.engine.skips import skips_of
+from projections.engine.skips import Skips, skips_of
 from projections.engine.sql import SQL
-from projections.engine.stopping import EVERYTHING, stopped_in
+from projections.engine.stopping import EVERYTHING, Stopped, stopped_in
 from projections.engine.studies import StudyCache, cache_of
 
 Conn = Connection[TupleRow]
@@ -89,6 +90,7 @@ class Reader:
     cache: StudyCache = field(repr=False)
     occurred: OccurredBy | None = None
     uncertain: Uncertain = field(default_factory=Uncertain)
+    lacking: Lacking = WHOLE
 
     @property
     def projection_version(self) -> int:
@@ -103,9 +105,10 @@ class Reader:
     @cached_property
     def roster(self) -> Roster:
         """Who sits where, and nothing else of the roster; not to be changed."""
+        without = self.lacking.left_out if self.lacking else None
         if self.occurred is not None:
-            return self.cache.roster_by(self.conn, self.study_id, self.size, self.study, self.occurred)
-        return self.cache.roster_at(self.conn, self.study_id, self.size)
+            return self.cache.roster_by(self.conn, self.study_id, self.size, self.study, self.occurred, without)
+        return self.cache.roster_at(self.conn, self.study_id, self.size, without)
 
     @cached_property
     def seats(self) -> dict[str, Seat]:
@@ -119,7 +122,7 @@ class Reader:
 
     def subjects_from(self, events: frozenset[str]) -> Iterable[Subject]:
         """Every subject as of this size, folded from these events and the acts upon them alone."""
-        found = subjects_of(self.conn, self.study_id, self.study.id, events, self.size)
+        found = subjects_of(self.conn, self.study_id, self.study.id, events, self.size, self.lacking.left_out)
         if self.occurred is None:
             return found
         return (cut_subject(one, self.occurred, self.study) for one in found)
@@ -135,7 +138,8 @@ class Reader:
 
     def cut(self) -> dict[str, Any]:
         """What an answer stands for: size, root, time, projection; with `occurred_by`, by when it had happened, and how
-        many records that the answer looked at may have occurred by then and are left out."""
+        many records that the answer looked at may have occurred by then and are left out; what stands still and what is
+        passed over."""
         happened = {}
         if self.occurred is not None:
             happened = {"occurred_by": self.occurred.text, "uncertain": self.uncertain.total}
@@ -149,6 +153,7 @@ class Reader:
             "version": self.projection_version,
             "fingerprint": self.fingerprint,
             **happened,
+            **self.lacking.told(),
         }
 
 
@@ -175,34 +180,49 @@ def open_reader(
         _wait(database, study, name, wanted)
     with _begun(database, study, name) as (conn, model, position, signed, stopped):
         size = position if as_of is None else cut_size(conn, study, as_of, signed)
-        if stopped is not None and (as_of is None or size > position):
-            raise stopped
+        if EVERYTHING in stopped and (as_of is None or size > position):
+            raise refusal(stopped[EVERYTHING])
         if wanted is not None and position < wanted:
             raise _behind(position, wanted)
         definition = model.definition
         if definition.temporal and size > position:
             raise _behind(position, size)
-        cache = cache_of(database)
-        state = cache.study_at(conn, study, size)
         live = size == position
-        newest: Rows = TableRows(conn, definition, model.schema, study)
-        moment = moment_read(conn, study, state, size, as_of, now)
-        uncertain = Uncertain()
-        if occurred is not None:
-            check_happened(conn, study, occurred, size, as_of, moment)
-            state, moment = cut_study(state, occurred, uncertain), min(moment, occurred.moment)
-            if definition.temporal:
-                uncertain = Uncertain()  # its view counts the entries that it looks at
-        rows: Rows = newest
-        if not (definition.temporal or (live and occurred is None)):
-            skips = skips_of(conn, study, signed)
-            rows = MemoryRows(definition, Fold(conn, definition, study, size, state, occurred, uncertain, skips))
-        yield Reader(
-            study, model, size, signed, moment, as_of is None, state, rows, newest, conn, cache, occurred, uncertain
-        )
+        told = definition.temporal or (live and occurred is None)
+        # What the rows were made without, or what rows are folded without now.
+        skips = skips_of(conn, study, position if told else signed)
+        without = lacking(name, _own(conn, study, skips, stopped), size, stopped, skips)
+        try:
+            cache = cache_of(database)
+            state = cache.study_at(conn, study, size, without.passed_over(without.own) if without.own else NOTHING)
+            newest: Rows = TableRows(conn, definition, model.schema, study)
+            moment = moment_read(conn, study, state, size, as_of, now)
+            uncertain = Uncertain()
+            if occurred is not None:
+                check_happened(conn, study, occurred, size, as_of, moment)
+                state, moment = cut_study(state, occurred, uncertain), min(moment, occurred.moment)
+                if definition.temporal:
+                    uncertain = Uncertain()  # its view counts the entries that it looks at
+            rows: Rows = newest
+            if not told:
+                fold = Fold(conn, definition, study, size, state, occurred, uncertain, without)
+                rows = MemoryRows(definition, fold)
+            rows = GuardedRows(rows, without) if without.stopped else rows
+            shown = (as_of is None, state, rows, newest, conn, cache, occurred, uncertain, without)
+            yield Reader(study, model, size, signed, moment, *shown)
+        except FoldFailed as failed:
+            raise cannot_fold(failed) from failed
 
 
-_Begun = tuple[Conn, ReadModel, int, int, ProjectionStopped | None]
+def _own(conn: Conn, study: str, skips: Skips, stopped: Mapping[str, Stopped]) -> UUID | None:
+    """The study's own aggregate, where something is passed over or stands still: nobody asks for it otherwise."""
+    if not (skips.by_projection or stopped):
+        return None
+    row = conn.execute(SQL["origin"], {"study": study}).fetchone()
+    return None if row is None else study_aggregate_id(row[0])
+
+
+_Begun = tuple[Conn, ReadModel, int, int, Mapping[str, Stopped]]
 
 
 @contextmanager
@@ -245,18 +265,14 @@ def root_at(conn: Conn, study: str, size: int) -> bytes:
 # -- where a reading starts ------------------------------------------------------------------------------------
 
 
-def _standing(conn: Conn, study: str, name: str) -> tuple[ReadModel, int, int, ProjectionStopped | None]:
-    """What answers, its position, the signed size, and why it goes no further where it stands still; raises where it
-    cannot answer at all."""
+def _standing(conn: Conn, study: str, name: str) -> tuple[ReadModel, int, int, Mapping[str, Stopped]]:
+    """What answers, its position, the signed size, and what of it stands still; raises where it cannot answer at
+    all."""
     answers = answering(conn, study, name)
     schema, position, signed = answers.model.schema, answers.position, answers.signed
     if answers.holds:
         raise RedactionAhead("something is redacted that it has not taken in", position=position, wanted=signed)
-    found = stopped_in(conn, study, [schema])[schema].get(EVERYTHING)
-    if found is None:
-        return answers.model, position, signed, None
-    stopped = ProjectionStopped(found.because, (found.index,), index=found.index)
-    return answers.model, position, signed, stopped
+    return answers.model, position, signed, stopped_in(conn, study, [schema])[schema]
 
 
 def _wait(database: Database, study: str, name: str, wanted: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -23,7 +24,11 @@ from ledger.domain.record import Record
 from ledger.store.database import Database
 from projections.engine.errors import StudyNotKnown
 from projections.engine.folding import (
+    NOTHING,
+    FoldFailed,
+    StoredEvent,
     aggregates_below,
+    event_name,
     events_of_topics,
     fold_one,
     stored_statement,
@@ -34,6 +39,9 @@ from projections.engine.sql import SQL
 from projections.engine.stored import empty
 
 Conn = Connection[TupleRow]
+
+LeftOut = Callable[[UUID, int], bool]
+"""Whether the event of an aggregate at an index is left out."""
 
 SEATING = frozenset({"SubjectEnrolled", "DecisionReversed"})
 """Events that give and take seats."""
@@ -57,12 +65,15 @@ class StudyCache:
         self._rosters: dict[str, tuple[Roster, int, int]] = {}
         self._lock = threading.Lock()
 
-    def study_at(self, conn: Conn, study_id: str, size: int) -> Study:
-        """The study as of a size; not to be changed. Raises StudyNotKnown, FoldFailed."""
+    def study_at(self, conn: Conn, study_id: str, size: int, skipped: frozenset[int] = NOTHING) -> Study:
+        """The study as of a size, without the events at these indexes; not to be changed. Raises StudyNotKnown,
+        FoldFailed."""
         row = conn.execute(SQL["origin"], {"study": study_id}).fetchone()
         if row is None:
             raise StudyNotKnown(f"there is no study {study_id!r}")
         own, redacted = study_aggregate_id(row[0]), int(row[1])
+        if skipped:  # rare: not kept
+            return _forward(conn, study_id, empty(Study, own), size, skipped)
         with self._lock:
             kept = self._kept.get(own) or _Kept(empty(Study, own), 0, redacted)
             if kept.redacted != redacted:
@@ -75,29 +86,34 @@ class StudyCache:
             self._keep(own, _Kept(study, size, redacted))
         return study
 
-    def roster_at(self, conn: Conn, study_id: str, size: int) -> Roster:
-        """Who is enrolled as of a size, and nothing else of the roster; not to be changed."""
+    def roster_at(self, conn: Conn, study_id: str, size: int, left_out: LeftOut | None = None) -> Roster:
+        """Who is enrolled as of a size, and nothing else of the roster, without the events that are left out, by
+        aggregate and index; not to be changed. Raises FoldFailed."""
+        if left_out is not None:  # rare: not kept
+            return _rostered(conn, study_id, Roster(), 0, size, left_out)
         row = conn.execute(SQL["origin"], {"study": study_id}).fetchone()
         redacted = 0 if row is None else int(row[1])
         with self._lock:
             roster, upto, known = self._rosters.get(study_id, (Roster(), 0, redacted))
         if upto > size or known != redacted:
             roster, upto = Roster(), 0
-        roster = Roster(dict(roster.seats), left=dict(roster.left))
-        for event in events_of_topics(conn, study_id, topics_of(conn, study_id, SEATING), size, start=upto):
-            roster.apply(record_of(stored_statement(event), event.idx, event.recorded_at))
+        roster = _rostered(conn, study_id, Roster(dict(roster.seats), left=dict(roster.left)), upto, size)
         with self._lock:
             _, upto, known = self._rosters.get(study_id, (roster, 0, redacted))
             if size >= upto or known < redacted:
                 self._rosters[study_id] = (roster, size, redacted)
         return roster
 
-    def roster_by(self, conn: Conn, study_id: str, size: int, study: Study, by: OccurredBy) -> Roster:
+    def roster_by(
+        self, conn: Conn, study_id: str, size: int, study: Study, by: OccurredBy, left_out: LeftOut | None = None
+    ) -> Roster:
         """Who had been enrolled by a moment, according to what is known at a size; enrolments that may have been later
-        are left out."""
+        are left out. Raises FoldFailed."""
         roster = Roster()
         for event in events_of_topics(conn, study_id, topics_of(conn, study_id, SEATING), size):
-            record = record_of(stored_statement(event), event.idx, event.recorded_at)
+            if left_out is not None and left_out(event.originator, event.idx):
+                continue
+            record = _seating(event)
             if has_occurred(told_of(record), by, zone_of(study, record.site)):
                 roster.apply(record)
         return roster
@@ -119,14 +135,31 @@ def cache_of(database: Database) -> StudyCache:
     return _caches.setdefault(database, StudyCache())
 
 
-def _forward(conn: Conn, study_id: str, study: Study, size: int) -> Study:
+def _rostered(
+    conn: Conn, study_id: str, roster: Roster, start: int, size: int, left_out: LeftOut | None = None
+) -> Roster:
+    """The roster given, with the seats that were given and taken from one index to below another."""
+    for event in events_of_topics(conn, study_id, topics_of(conn, study_id, SEATING), size, start=start):
+        if left_out is None or not left_out(event.originator, event.idx):
+            roster.apply(_seating(event))
+    return roster
+
+
+def _seating(event: StoredEvent) -> Record:
+    try:
+        return record_of(stored_statement(event), event.idx, event.recorded_at)
+    except Exception as error:  # whatever it is, it stands at this event
+        raise FoldFailed(event.idx, event_name(event), f"{type(error).__name__}: {error}") from error
+
+
+def _forward(conn: Conn, study_id: str, study: Study, size: int, skipped: frozenset[int] = NOTHING) -> Study:
     """The study brought forward to a size: the same object where nothing was added."""
     events = aggregates_below(conn, study_id, {study.id: len(study.records)}, size)
     if not events:
         return study
     study = _copied(study)
     for event in events:
-        fold_one(study, event)
+        fold_one(study, event, skipped=skipped)
     return study
 
 
