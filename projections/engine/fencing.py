@@ -40,9 +40,12 @@ LOOK_S = 0.05
 def fenced(own: Database, conn: Conn, study: str, origin: str, fixed: Side, moving: Side) -> Iterator[int]:
     """Both read models of one size inside the `with` block, in a transaction on `conn`; gives the size.
 
-    `moving` is brought to where `fixed` stands, and this release has its code; `fixed` is followed here where this
-    release has its code, else waited for. `own` gives other connections. Raises LiveNotFollowed, OtherReplayUnderWay.
+    `moving` is brought to where `fixed` stands; `fixed` is followed here where this release has its code, else waited
+    for. Where it has the code of `fixed` alone they change places. `own` gives other connections. Raises
+    LiveNotFollowed, OtherReplayUnderWay.
     """
+    if moving.model is None and fixed.model is not None:
+        fixed, moving = moving, fixed
     model = _known(moving)
     with conn.transaction():
         at = _lock(conn, study, moving)

@@ -209,7 +209,7 @@ def _partition(originator: UUID, own: UUID) -> str:
 
 def _kept_current(conn: Conn, replay: Replay, side: Side) -> None:
     positions: dict[str, int] = dict(conn.execute(SQL["positions"], {"study": replay.study}).fetchall())
-    if side.schema not in positions or side.model is None:
+    if side.schema not in positions:
         raise NotKeptCurrent(f"{side.schema} of version {side.version}")
 
 

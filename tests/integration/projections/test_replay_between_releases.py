@@ -97,3 +97,22 @@ def test_what_was_recorded_since_is_looked_through_at_the_switch(
     older.catch_up()
     assert operations.switch(projector, STUDY, "cohort", "dm", "because")["state"] == "switched"
     assert "SCREENED" in statuses(database)[1]
+
+
+@pytest.mark.usefixtures("newer")
+def test_the_newer_release_rolls_back_to_the_version_that_the_older_one_keeps_current(
+    book: Book, older: Runner, projector: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rebuild(projector)
+    operations.switch(projector, STUDY, "cohort", "dm", "because")
+    book.tell("SubjectScreened", 7, number="P-7")
+    book.sign()
+    Runner(projector, read_models()).catch_up()
+    monkeypatch.setattr(fencing, "FENCE_S", 0.2)
+    with pytest.raises(LiveNotFollowed, match="stands at"):
+        operations.roll_back(projector, STUDY, "cohort", "dm", "because")
+    older.catch_up()
+    assert operations.roll_back(projector, STUDY, "cohort", "dm", "because")["state"] == "rolled back"
+    with projector.connection() as conn:
+        (pointer,) = conn.execute("SELECT version FROM projection.pointers WHERE name = 'cohort'").fetchall()
+    assert pointer == (1,)
