@@ -191,8 +191,11 @@ def told_to_end(server: Server) -> Iterator[None]:
 
 
 def _look_after(ledger: Ledger, stop: threading.Event) -> None:
-    """Keep the embedded database and the projector running, and carry out redactions, until told to stop."""
+    """Keep the embedded database and the projector running, carry out redactions, and put into the ledger what replays
+    concluded, until told to stop."""
     from projections.definitions import known_models
+    from projections.engine.errors import ReplayNotRecorded
+    from projections.engine.outbox import flush
 
     projector: subprocess.Popen[bytes] | None = None
     fingerprints = [model.fingerprint for model in known_models()]
@@ -208,10 +211,13 @@ def _look_after(ledger: Ledger, stop: threading.Event) -> None:
             if time.monotonic() >= due:
                 due = time.monotonic() + SETTLE_SECONDS
                 ledger.settle_redactions(fingerprints)
+                flush(ledger)
         except StoreError as error:
             log.warning("database-away", because=str(error))
         except HomeError as error:
             log.error("redactions-wait", because=str(error))
+        except ReplayNotRecorded as refusal:
+            log.error("replay-not-recorded", because=refusal.because)
         stop.wait(WATCH_SECONDS)
     if projector is not None:
         _end(projector)

@@ -3,7 +3,7 @@
 An electronic signature over records lists them by event id and digest; a review of the trail is by someone
 who made none of the events reviewed (EU GMP Annex 11 draft 12.6).
 
- SIGNATURE-1  signing records is an electronic signature: it says what it means
+ SIGNATURE-1  signing records, or approving a replay, is an electronic signature: it says what it means
  SIGNATURE-8  what is signed or verified was there in the state that was looked at, and is listed once
 A record that changed between that state and the signature is not refused: the signature says "changed since signed"
 from the beginning (`signature.py`), and the record is listed for signing again.
@@ -95,10 +95,11 @@ class AccessReviewed(Act):
 
 
 class ReplayApproved(Act):
-    """The unexplained differences of a replay are accepted."""
+    """The unexplained differences of a replay are accepted: an electronic signature under the report's digest."""
 
     recorders = DATA_MANAGER
     words = "approved a replay: {reason}"
+    rules = ("SIGNATURE-1",)
 
     projection: Annotated[Label, CLEAR]
     report_digest: Annotated[Digest, CLEAR]
@@ -187,7 +188,7 @@ EVENTS: tuple[type[EventModel], ...] = (
 
 
 class MeaningMissing(Refusal):
-    """Signing records is an electronic signature and needs a meaning."""
+    """Signing records, or approving a replay, is an electronic signature and needs a meaning."""
 
     rule, status = "SIGNATURE-1", 422
     remedy = "State `meaning`, `cut` and `exp`."
@@ -230,4 +231,5 @@ def has_a_meaning(ctx: Context) -> None:
 PRECONDITIONS = {
     "RecordsSigned": (has_a_meaning, records_are_known, records_were_seen),
     "SourceVerified": (records_are_known, records_were_seen),
+    "ReplayApproved": (has_a_meaning,),
 }

@@ -113,11 +113,17 @@ def rebuild(
     what `replay.rebuild` raises.
     """
     with database.connection() as conn:
-        row = conn.execute(SQL["signed_size"], {"study": study}).fetchone()
-    size = int(row[0]) if row is not None else 0
-    usual = max(1, min(size // EVENTS_PER_WORKER, (os.cpu_count() or 1) // 2))
-    made = Terms(workers=max(1, min(workers or usual, MAX_WORKERS)), **terms)
+        made = Terms(workers=workers_for(conn, study, workers), **terms)
     return [told(one) for one in replay.rebuild(database, study, names or NAMES, made, progress)]
+
+
+def workers_for(conn: Conn, study: str, wanted: int | None) -> int:
+    """How many worker processes: those wanted, else half of the cores, fewer for a small study; at least one, at most
+    MAX_WORKERS."""
+    row = conn.execute(SQL["signed_size"], {"study": study}).fetchone()
+    size = int(row[0]) if row is not None else 0
+    usual = min(size // EVENTS_PER_WORKER, (os.cpu_count() or 1) // 2)
+    return max(1, min(usual if wanted is None else wanted, MAX_WORKERS))
 
 
 def told(one: Replay) -> dict[str, Any]:

@@ -431,6 +431,13 @@ def records_signed_without_saying_why(t: Simulator) -> Iterator[Attempt]:
     yield lambda: t.decide(pi, "RecordsSigned", ada, records=[told.target])
 
 
+@case("SIGNATURE-1")
+def a_replay_approved_by_an_entry_that_is_no_signature(t: Simulator) -> Iterator[Attempt]:
+    by, fields = t.cast.data_manager, {"projection": "patient", "report_digest": "A" * 43, "reason": "looked at"}
+    yield lambda: t.record(by, "ReplayApproved", "study", **fields)
+    yield lambda: t.decide(by, "ReplayApproved", "study", **fields)
+
+
 @case("SIGNATURE-2")
 def a_decision_without_its_cut(t: Simulator) -> Iterator[Attempt]:
     yield lambda: t.record(t.staff().pi, "CohortOpened", "cohort/LOW", meaning="approval")

@@ -162,3 +162,13 @@ DELETE FROM projection.definitions WHERE schema_name = %(schema)s
 -- Returns the schemas of replays of a study that were given up, and are still there.
 SELECT d.schema_name FROM projection.replays AS r JOIN projection.definitions AS d USING (schema_name)
 WHERE r.study_id = %(study)s AND r.state IN ('cancelled', 'failed')
+
+-- live --
+-- Returns what answers for each projection of a study.
+SELECT p.name, p.schema_name, p.version, d.fingerprint, d.generation, d.tables
+FROM projection.pointers AS p JOIN projection.definitions AS d ON d.schema_name = p.schema_name
+WHERE p.study_id = %(study)s
+
+-- parts_of_definition --
+-- Returns the digests of what the fingerprint of a read model is made of.
+SELECT parts FROM projection.definitions WHERE schema_name = %(schema)s

@@ -180,7 +180,7 @@ def test_an_event_of_a_newer_version_ends_every_replay_and_names_the_rule(book: 
     book.sign()
     for made in rebuild(projector, "patient", "cohort"):
         assert made["state"] == "failed"
-        assert (made["failure"]["index"], made["failure"]["rule"]) == (poison, "CATALOGUE-2")
+        assert (made["failure"]["index"], made["failure"]["rule"]) == (poison, "CATALOGUE-8")
     assert pointers(projector) == {} and schemas(projector) == set()
 
 
