@@ -20,6 +20,8 @@ Rules it keeps:
               with a key that is not under suspicion itself
  AUTHORITY-12 the actor `ledger` is the system for as long as there is a log: genesis makes it so, and no delegation of
               its role is ended; its key is revoked and enrolled anew like any other
+ AUTHORITY-13 where the study states the text by which people answer for their signatures, they accept that text in its
+              newest version, and whoever accepted an earlier one accepts anew; a version has one text
 A revocation stops, so it is never refused for its `suspect_since`: below the key's enrolment it counts from there, and
 beyond the revocation nothing is suspect.
 Validity goes by the order of the log, never by clock; a delegation's own dates are read against `recorded_at`.
@@ -154,6 +156,8 @@ class Authority:
     pending: dict[str, tuple[dict[str, Any], str]] = field(default_factory=dict)
     accepted_accountability: dict[str, int] = field(default_factory=dict)
     reaffirmed: dict[str, list[Reaffirmation]] = field(default_factory=dict)
+    accountability: list[tuple[str, str, int]] = field(default_factory=list)
+    """The texts by which people answer for their signatures: version, text, index; the last one is in force."""
 
     # -- asking ---------------------------------------------------------------------------------------------
 
@@ -285,7 +289,38 @@ class Authority:
             return self._grantor(claims, body["role"], body.get("sites"), name, recorded_at)
         if event == "DelegationEnded":
             return self._ending(claims, body["delegation"], recorded_at)
+        if event == "PersonRenamed":
+            return self._person(name)
+        if event in ("AccountabilityStated", "AccountabilityAccepted"):
+            return self._answering(event, body)
         return None
+
+    def _person(self, actor: str) -> Denial | None:
+        if actor not in self.actors:
+            return Denial("AUTHORITY-5", f"no actor {actor!r} is enrolled", "Enrol the actor first (ActorEnrolled).")
+        if self.is_system(actor):
+            return Denial("AUTHORITY-7", f"{actor!r} is a system", "Only persons have names that they sign with.")
+        return None
+
+    def _answering(self, event: str, body: Mapping[str, Any]) -> Denial | None:
+        known = {version: (text, index) for version, text, index in self.accountability}
+        if event == "AccountabilityStated":
+            if body["version"] not in known:
+                return None
+            index = known[body["version"]][1]
+            because = f"the version {body['version']!r} was stated at index {index}"
+            return Denial("AUTHORITY-13", because, "Give a new text a version of its own.", (index,))
+        if not self.accountability:
+            return None
+        version, text, index = self.accountability[-1]
+        if (body["version"], body["statement"]) == (version, text):
+            return None
+        return Denial(
+            "AUTHORITY-13",
+            f"the text in force is the version {version!r} of index {index}, and another was accepted",
+            f"Read the text that stands at index {index}, and accept it word for word with its version.",
+            (index,),
+        )
 
     def _fresh_actor(self, actor: str) -> Denial | None:
         known = self.actors.get(actor)
@@ -467,6 +502,10 @@ class Authority:
     def _ceremony(self, claims: Mapping[str, Any], body: Mapping[str, Any], index: int) -> None:
         self.ceremony = "required"
 
+    def _state_accountability(self, claims: Mapping[str, Any], body: Mapping[str, Any], index: int) -> None:
+        self.accountability.append((body["version"], body["statement"], index))
+        self.accepted_accountability.clear()
+
     def _accountable(self, claims: Mapping[str, Any], body: Mapping[str, Any], index: int) -> None:
         self.accepted_accountability.setdefault(claims["iss"], index)
 
@@ -485,6 +524,7 @@ _FOLDS = {
     "DelegationEnded": Authority._end,
     "LogKeyRotated": Authority._rotate,
     "CeremonyRequired": Authority._ceremony,
+    "AccountabilityStated": Authority._state_accountability,
     "AccountabilityAccepted": Authority._accountable,
     "SignatureReaffirmed": Authority._reaffirm,
 }

@@ -17,7 +17,7 @@ from ledger.signing.statement import Statement, read_stored
 from ledger.store import statements
 from ledger.store.database import Conn
 
-EVENTS = AUTHORITY_EVENTS | {"CredentialOffered", "AccountLocked", "AccountUnlocked"}
+EVENTS = AUTHORITY_EVENTS | {"CredentialOffered", "AccountLocked", "AccountUnlocked", "PersonRenamed"}
 PAGE = 1_000
 
 
@@ -66,6 +66,8 @@ class Standing:
         if event in ("ActorEnrolled", "StudyOpened"):
             for name in [actor] if actor else [one["actor"] for one in body["registrars"]]:
                 self.enrolled_by.setdefault(name, statement.jti)
+        elif event == "PersonRenamed":
+            self.enrolled_by[actor] = statement.jti
         elif event == "CredentialOffered":
             until = datetime.fromisoformat(recorded_at) + timedelta(hours=body["valid_hours"])
             self.offers[body["code_digest"]] = Offer(actor, until)

@@ -30,6 +30,7 @@ AUTHORITY_EVENTS = frozenset(
         "DelegationEnded",
         "LogKeyRotated",
         "CeremonyRequired",
+        "AccountabilityStated",
         "AccountabilityAccepted",
         "SignatureReaffirmed",
         "Countersigned",

@@ -17,7 +17,7 @@ not refused.
  CATALOGUE-4      the statement is about what its event is about
  CATALOGUE-5      what is about a subject or site names the site
  CATALOGUE-6      an act names its earlier statement in the claim for it, and nothing else has one
- AUTHORITY-0      stands for AUTHORITY-1 to AUTHORITY-12 of `ledger/authority.py`
+ AUTHORITY-0      stands for AUTHORITY-1 to AUTHORITY-13 of `ledger/authority.py`
  ROLE-1           the role records this event; the actor `ledger` alone records what the system did
  TIME-1, TIME-2   not signed in the future; a decision not after its end, no electronic signature after 24 hours, other
                   than of a fact or of what stops something

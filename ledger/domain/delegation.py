@@ -36,6 +36,19 @@ class ActorEnrolled(Governance):
     name: Annotated[PrintedName | None, DISCLOSED] = None
 
 
+class PersonRenamed(Governance):
+    """A person has another name from here on, and signs with it; earlier signatures keep the name printed then."""
+
+    about = ("actor",)
+    recorders = REGISTRAR
+    words = "recorded another name of the person: {reason}"
+    rules = ("AUTHORITY-5", "AUTHORITY-7", "SIGNATURE-7")
+
+    name: Annotated[PrintedName, DISCLOSED]
+    reason: Annotated[Reason | None, DISCLOSED] = None
+    document: Annotated[Document | None, DISCLOSED] = None
+
+
 class IdentityVerified(Governance):
     """A registrar verified who a person is (21 CFR 11.100(b))."""
 
@@ -92,6 +105,7 @@ class TrainingRecorded(Governance):
 
 EVENTS: tuple[type[EventModel], ...] = (
     ActorEnrolled,
+    PersonRenamed,
     IdentityVerified,
     DelegationGranted,
     DelegationEnded,

@@ -3,8 +3,8 @@
 The three stand in what is signed, so that they cannot be parted from it, and the name is a disclosed field, so that it
 can be redacted (21 CFR 11.50, 11.70). They are controlled like the record: nobody corrects them.
 
- SIGNATURE-7  whoever states a meaning states the own printed name as enrolled and the time with its offset, and nobody
-              else does
+ SIGNATURE-7  whoever states a meaning states the own printed name as enrolled, or as changed since (PersonRenamed), and
+              the time with its offset, and nobody else does
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ class ManifestationWrong(Refusal):
 
 
 def enrolled_name(study: Study, actor: str) -> str | None:
-    """The name under which a person was enrolled; None where none was given, or where it was redacted."""
-    for record in study.records.by_event.get("ActorEnrolled", ()):
+    """The name under which a person was enrolled, or the newest one since; None where none was given, or where it was
+    redacted."""
+    named = study.records.by_event
+    for record in (*reversed(named.get("PersonRenamed", ())), *named.get("ActorEnrolled", ())):
         if record.sub == f"actor/{actor}":
             return None if "name" in record.redacted else record.content.get("name")
     genesis = study.genesis

@@ -103,12 +103,25 @@ class SignatureReaffirmed(Governance):
     records: Annotated[list[Target], Field(min_length=1)]
 
 
+class AccountabilityStated(Governance):
+    """The study states the text by which people answer for their signatures; from here on they accept this one."""
+
+    about = ("study",)
+    recorders = REGISTRAR
+    words = "stated the text on accountability for electronic signatures, version {version}"
+    rules = ("AUTHORITY-13",)
+
+    statement: Text
+    version: Label
+
+
 class AccountabilityAccepted(Governance):
     """A person accepts to be held accountable for actions under the own electronic signature."""
 
     about = ("actor",)
     recorders = ANYONE
     words = "accepted accountability for electronic signatures"
+    rules = ("KEY-7", "AUTHORITY-13")
 
     statement: Text
     version: Label
@@ -120,6 +133,7 @@ EVENTS: tuple[type[EventModel], ...] = (
     LogKeyRotated,
     CeremonyRequired,
     SignatureReaffirmed,
+    AccountabilityStated,
     AccountabilityAccepted,
 )
 

@@ -33,6 +33,7 @@ ACTS = frozenset(
     {
         *("StudyOpened", "ActorEnrolled", "KeyEnrolled", "KeyRevoked", "DelegationGranted", "DelegationEnded"),
         *("LogKeyRotated", "CeremonyRequired", "AccountabilityAccepted", "SignatureReaffirmed"),
+        *("AccountabilityStated", "PersonRenamed"),
         *("Countersigned", "FieldsRedacted"),
     }
 )

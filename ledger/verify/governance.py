@@ -259,6 +259,8 @@ _FORMS: Mapping[str, Mapping[str, tuple[bool, Callable[[Any], bool]]]] = {
     "DelegationEnded": {"delegation": (True, _text)},
     "LogKeyRotated": {"log_keys": (True, _some), "note": (True, _text)},
     "SignatureReaffirmed": {"records": (True, _targets)},
+    "AccountabilityStated": {"statement": (True, _text), "version": (True, _text)},
+    "AccountabilityAccepted": {"statement": (True, _text), "version": (True, _text)},
     "FieldsRedacted": {"records": (True, _redacted)},
 }
 """Field to whether it must be there, and its form."""
@@ -272,6 +274,8 @@ _ABOUT = {
     "KeyRevoked": "actor",
     "DelegationGranted": "actor",
     "DelegationEnded": "actor",
+    "AccountabilityStated": "study",
     "AccountabilityAccepted": "actor",
+    "PersonRenamed": "actor",
     "SignatureReaffirmed": "actor",
 }

@@ -13,7 +13,8 @@ ANYBODY = "anybody"
 
 _TABLE = """\
 registrar:
-    StudyOpened ActorEnrolled IdentityVerified KeyEnrolled LogKeyRotated CeremonyRequired CredentialOffered
+    StudyOpened ActorEnrolled IdentityVerified KeyEnrolled LogKeyRotated CeremonyRequired
+    CredentialOffered AccountabilityStated PersonRenamed
     AccountUnlocked
 investigator principal-investigator sponsor:
     StudyHeld

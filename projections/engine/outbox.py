@@ -16,6 +16,7 @@ from ledger.application import Ledger
 from ledger.authority import LEDGER_ACTOR
 from ledger.domain.catalogue import CATALOGUE
 from ledger.domain.refusals import Refusal
+from ledger.seals import NoSeal
 from ledger.signing.statement import make, read_stored
 from ledger.store import statements
 from ledger.store.database import Conn
@@ -50,7 +51,10 @@ def _recorded(ledger: Ledger, conn: Conn, study: str, jti: str, name: str, repor
     found = _index(conn, study, jti)
     if found is not None:
         return found
-    key = ledger.home.key(LEDGER_ACTOR)
+    try:
+        key = ledger.seal(study)
+    except NoSeal as none:
+        raise ReplayNotRecorded(f"{none.rule}: {none.because}. {none.remedy}") from None
     claims = {
         "iss": LEDGER_ACTOR,
         "role": "system",

@@ -256,6 +256,31 @@ def test_nobody_signs_before_accepting_accountability_and_a_ceremony_takes_the_a
 # -- codes and keys -----------------------------------------------------------------------------------------
 
 
+def test_a_new_text_on_accountability_is_accepted_before_the_next_signature(trial: Simulator, monitor: Signer) -> None:
+    text = {"statement": "I answer for what I sign, as for my own hand.", "version": "2026-1"}
+    trial.record(trial.cast.registrar, "AccountabilityStated", "study", **text)
+    with pytest.raises(Refusal) as unanswered:
+        monitor.signs("AuditTrailReviewed", "study", REVIEW, meaning="review")
+    assert unanswered.value.rule == "SIGNATURE-6"
+    about = f"actor/{trial.cast.monitor.id}"
+    with pytest.raises(Refusal) as other:
+        monitor.signs("AccountabilityAccepted", about, {**text, "version": "2025-1"}, meaning="responsibility")
+    assert other.value.rule == "AUTHORITY-13"
+    monitor.signs("AccountabilityAccepted", about, text, meaning="responsibility")
+    monitor.signs("AuditTrailReviewed", "study", REVIEW, meaning="review")
+
+
+def test_a_person_of_another_name_signs_with_it_and_earlier_signatures_keep_the_old_one(
+    trial: Simulator, monitor: Signer
+) -> None:
+    person = trial.cast.monitor
+    before = monitor.signs("AuditTrailReviewed", "study", REVIEW, meaning="review")
+    trial.record(trial.cast.registrar, "PersonRenamed", f"actor/{person.id}", name="Synthetic Newname")
+    after = monitor.signs("AuditTrailReviewed", "study", REVIEW, meaning="review")
+    names = [statement_at(trial, told.index).content["printed_name"] for told in (before, after)]
+    assert names == [person.name, "Synthetic Newname"]
+
+
 def test_a_code_works_once_for_one_person_until_it_runs_out(trial: Simulator, accounts: Accounts) -> None:
     study, code = trial.plan.study, offer(trial, "monitor")
     with pytest.raises(CodeWrong):

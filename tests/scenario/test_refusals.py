@@ -331,6 +331,29 @@ def a_key_of_a_registrars_own_for_the_ledger_itself(t: Simulator) -> Iterator[At
     yield lambda: t.send(t.cast.registrar.enrol_key(t.cast.monitor.id, own, own.public_jwk))
 
 
+@case("AUTHORITY-13")
+def another_text_accepted_than_the_study_states(t: Simulator) -> Iterator[Attempt]:
+    t.record(t.cast.registrar, "AccountabilityStated", "study", statement="I answer for it.", version="2")
+    about = f"actor/{t.cast.monitor.id}"
+    yield lambda: t.record(t.cast.monitor, "AccountabilityAccepted", about, statement="I do not.", version="2")
+    yield lambda: t.record(t.cast.monitor, "AccountabilityAccepted", about, statement="I answer for it.", version="2")
+
+
+@case("AUTHORITY-13")
+def one_version_for_two_texts(t: Simulator) -> Iterator[Attempt]:
+    by = t.cast.registrar
+    t.record(by, "AccountabilityStated", "study", statement="I answer for it.", version="2")
+    yield lambda: t.record(by, "AccountabilityStated", "study", statement="I answer for nothing.", version="2")
+    yield lambda: t.record(by, "AccountabilityStated", "study", statement="I answer for all of it.", version="3")
+
+
+@case("AUTHORITY-7")
+def a_system_given_the_name_of_a_person(t: Simulator) -> Iterator[Attempt]:
+    fields = {"name": "Synthetic Other"}
+    yield lambda: t.record(t.cast.registrar, "PersonRenamed", f"actor/{t.cast.analyser.id}", **fields)
+    yield lambda: t.record(t.cast.registrar, "PersonRenamed", f"actor/{t.cast.monitor.id}", **fields)
+
+
 @case("AUTHORITY-12")
 def the_role_of_the_ledger_itself_ended(t: Simulator) -> Iterator[Attempt]:
     granted = t.record(t.cast.registrar, "DelegationGranted", f"actor/{t.cast.monitor.id}", role="auditor")
@@ -1173,7 +1196,7 @@ def test_genesis_is_refused_and_its_remedy_makes_it_succeed(before_trial: Simula
 
 
 ELSEWHERE = {
-    "AUTHORITY-0": "a template: each denial has its own rule, AUTHORITY-1 to AUTHORITY-12",
+    "AUTHORITY-0": "a template: each denial has its own rule, AUTHORITY-1 to AUTHORITY-13",
     "STATEMENT-0": "a template: each broken sentence of strict parsing has its own rule (tests/unit)",
     "WRITER-1": "infrastructure: the queue is full (tests/crash/test_writer.py)",
     "WRITER-2": "infrastructure: the database is away (tests/crash/test_faults.py)",

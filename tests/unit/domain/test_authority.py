@@ -203,6 +203,32 @@ def test_the_system_keeps_its_role_and_gets_a_new_key_like_anybody(log: Log) -> 
     assert log.ask("ledger", "system", event="DataExported", kid="K-fresh") is None
 
 
+def test_the_text_in_force_is_accepted_and_a_new_one_anew(log: Log) -> None:
+    own, registrar = ("actor/nurse", "nurse", "coordinator"), ("registrar-1", "registrar")
+    one, two = ({"statement": f"text {n}", "version": str(n)} for n in (1, 2))
+    assert governed(log, "AccountabilityAccepted", *own, one) is None, "where none is stated, any text"
+    log.say("AccountabilityAccepted", *own, one)
+    assert "nurse" in log.authority.accepted_accountability
+    log.say("AccountabilityStated", "study", *registrar, one)
+    assert "nurse" not in log.authority.accepted_accountability
+    log.say("AccountabilityAccepted", *own, one)
+    assert "nurse" in log.authority.accepted_accountability
+    log.say("AccountabilityStated", "study", *registrar, two)
+    assert "nurse" not in log.authority.accepted_accountability
+    for wrong in (one, {**two, "statement": "text 1"}, {**two, "version": "1"}, {**two, "statement": "text 2 "}):
+        assert governed(log, "AccountabilityAccepted", *own, wrong) == "AUTHORITY-13"
+    assert governed(log, "AccountabilityAccepted", *own, two) is None
+    for again in (one, two, {**one, "statement": "another"}):
+        assert governed(log, "AccountabilityStated", "study", *registrar, again) == "AUTHORITY-13"
+
+
+def test_persons_alone_get_another_name(log: Log) -> None:
+    registrar = ("registrar-1", "registrar")
+    assert governed(log, "PersonRenamed", "actor/nurse", *registrar, {}) is None
+    assert governed(log, "PersonRenamed", "actor/ledger", *registrar, {}) == "AUTHORITY-7"
+    assert governed(log, "PersonRenamed", "actor/nobody", *registrar, {}) == "AUTHORITY-5"
+
+
 def test_ids_and_keys_are_never_given_again(log: Log) -> None:
     registrar = ("registrar-1", "registrar")
     assert governed(log, "ActorEnrolled", "actor/nurse", *registrar, {"actor_kind": "person"}) == "AUTHORITY-9"

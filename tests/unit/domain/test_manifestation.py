@@ -101,6 +101,16 @@ def test_a_redacted_name_is_compared_with_no_more(named: Trial) -> None:
     check_manifestation(named.study, signature(printed_name="Anybody", signed_at=stamp()))
 
 
+def test_whoever_has_another_name_signs_with_it_from_then_on(named: Trial) -> None:
+    named.say("PersonRenamed", "actor/chen", role="registrar", name="Invented Lee-Chen")
+    check_manifestation(named.study, signature(printed_name="Invented Lee-Chen", signed_at=stamp()))
+    with pytest.raises(ManifestationWrong):
+        check_manifestation(named.study, signature(printed_name=NAME, signed_at=stamp()))
+    named.say("PersonRenamed", "actor/lee", role="registrar", name="Invented Other")
+    named.say("PersonRenamed", "actor/chen", role="registrar", name=NAME)
+    assert (enrolled_name(named.study, "chen"), enrolled_name(named.study, "lee")) == (NAME, "Invented Other")
+
+
 def test_a_registrars_name_stands_in_genesis(named: Trial) -> None:
     named.study.genesis.content["registrar_names"] = {"registrar": "Invented Registrar"}
     assert enrolled_name(named.study, "registrar") == "Invented Registrar"

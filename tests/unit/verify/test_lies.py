@@ -285,6 +285,18 @@ def _sealed_by_a_registrar(study: MemoryStudy) -> None:
     study.record(study.registrar.enrol_key("ledger", key, key.public_jwk))
 
 
+def _accepts_another_text(study: MemoryStudy) -> None:
+    said = {"statement": "I answer for it.", "version": "1"}
+    study.record(study.registrar.sign("AccountabilityStated", "study", said))
+    person = study.actor("coordinator-1", "coordinator", seeded(12))
+    study.record(person.sign("AccountabilityAccepted", "actor/coordinator-1", said | {"statement": "For nothing."}))
+
+
+def _renames_oneself(study: MemoryStudy) -> None:
+    person = study.actor("coordinator-1", "coordinator", seeded(12))
+    study.record(person.sign("PersonRenamed", "actor/coordinator-1", {"name": "Synthetic Other"}))
+
+
 def _ends_the_system(study: MemoryStudy) -> None:
     body = {"delegation": "genesis/ledger", "reason": "x"}
     study.record(study.registrar.sign("DelegationEnded", "actor/ledger", body))
@@ -411,6 +423,8 @@ RIGHTS = [
     Lie("a decision that nobody signed", _unsigned_decision, {"V5"}, 21, "lacks cut, exp, meaning"),
     Lie("one person signs twice", _locks_alone, {"V4"}, 22, "two signatures need two persons"),
     Lie("a registrar gives the system's voice away", _sealed_by_a_registrar, {"V4"}, 21, "KEY-9"),
+    Lie("another text is accepted than the study states", _accepts_another_text, {"V4"}, 22, "AUTHORITY-13"),
+    Lie("somebody takes another name alone", _renames_oneself, {"V4"}, 21, "is recorded by registrar"),
     Lie("a registrar ends the system's role", _ends_the_system, {"V4"}, 21, "AUTHORITY-12"),
     Lie("a site that is not the own", _wrong_site, {"V5"}, 21, "not for the site"),
     Lie("the operator records a result with the ledger's key", _operator, {"V5"}, 21, "what the system itself did"),
