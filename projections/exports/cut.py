@@ -36,6 +36,7 @@ from projections.exports.cut_rows import Cut, Written, write_rows
 from projections.exports.files import check_output, digest_of, publish, writing
 from projections.exports.gathering import patient_snapshot
 from projections.exports.log_part import Report
+from projections.exports.racing import redacted_so_far, refuse_if_redacted_since
 from projections.exports.recording import earlier_digest, record_export
 from projections.exports.refusals import CutNotWhole, LogInAlarm
 from projections.exports.spool import Spool
@@ -141,9 +142,12 @@ def made_cut(
                 raise CutNotWhole(str(failed)) from None
             what = WHAT + (f", occurred by {wanted.occurred_by}" if wanted.occurred_by is not None else "")
             earlier = earlier_digest(conn, wanted.study, what, made.manifest["size"])
+            redacted = redacted_so_far(conn, wanted.study)
         size = made.manifest["size"]
         stated = {"what": what, "digest": made.digest, "taken_by": taken_by, "size": size, "as_of": size}
+        refuse_if_redacted_since(ledger, wanted.study, redacted)
         answer = record_export(ledger, wanted.study, made.simulated, made.last, stated)
+        refuse_if_redacted_since(ledger, wanted.study, redacted)
         repeats, same = (None, None) if earlier is None else (earlier[0], earlier[1] == made.digest)
         yield ExportedCut(made.manifest, made.digest, made.bytes, answer.index, repeats, same), draft
     finally:

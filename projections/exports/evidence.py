@@ -9,6 +9,7 @@ Rules:
   received, never the other way round;
 - an earlier bundle is made again by naming its size: with the policy and the signatures of that day, which its
   DataExported keeps. What was redacted since is absent, and the answer says that the bytes differ;
+- what is redacted while it is made does not leave with it: nothing is handed out then;
 - while the signer's alarm stands nothing is exported: what would be handed out is not what was signed.
 """
 
@@ -41,6 +42,7 @@ from projections.exports.gathering import (
     write_bundle,
 )
 from projections.exports.log_part import Report
+from projections.exports.racing import redacted_so_far, refuse_if_redacted_since
 from projections.exports.recording import WHAT, record_export
 from projections.exports.refusals import (
     CheckpointNotThere,
@@ -140,8 +142,10 @@ def made_evidence(
     draft = folder / f".evidence-{secrets.token_hex(8)}.part"
     try:
         with writing(folder):
-            facts, gathered, digest, size = _make(ledger, wanted, draft, folder, report)
+            facts, gathered, digest, size, redacted = _make(ledger, wanted, draft, folder, report)
+        refuse_if_redacted_since(ledger, facts.study, redacted)
         answer = record_export(ledger, facts.study, facts.simulated, facts.last, _stated(facts, digest, taken_by))
+        refuse_if_redacted_since(ledger, facts.study, redacted)
         yield Exported(facts, digest, size, gathered.members, answer.index, gathered.left_out), draft
     finally:
         draft.unlink(missing_ok=True)
@@ -149,8 +153,9 @@ def made_evidence(
 
 def _make(
     ledger: Ledger, wanted: Wanted, draft: Path, folder: Path, report: Report
-) -> tuple[Facts, Gathered, str, int]:
-    """Write the bundle into a file that nobody else can read, durably; returns its digest and size too."""
+) -> tuple[Facts, Gathered, str, int, int]:
+    """Write the bundle into a file that nobody else can read, durably; returns its digest and size too, and how many
+    disclosures were redacted in the state that it was made of."""
     until = _signed(ledger, wanted)
     with patient_snapshot(ledger) as conn:
         facts = settle(ledger, conn, wanted, until)
@@ -158,7 +163,7 @@ def _make(
             gathered = write_bundle(ledger, conn, facts, folder, out, report)
             out.flush()
             os.fsync(out.fileno())
-            return facts, gathered, *digest_of(out)
+            return facts, gathered, *digest_of(out), redacted_so_far(conn, facts.study)
 
 
 def _signed(ledger: Ledger, wanted: Wanted) -> datetime:

@@ -71,3 +71,10 @@ class CutNotWhole(Refusal):
 
     rule, status = "EXPORT-9", 503
     remedy = "Have the cause mended, or have the projection pass over the event (EventSkipped), then export again."
+
+
+class RedactedMeanwhile(Refusal):
+    """Something was redacted while the export was made, and would have left with it; nothing was handed out."""
+
+    rule, status = "EXPORT-10", 503
+    remedy = "Export again: the new one is made of the state in which it is redacted."
