@@ -4,13 +4,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: help install demo test fast lint bench soak lock verifier clean
+.PHONY: help install demo test fast lint bench bench-large soak lock verifier clean
 
 help:
 	@echo "make demo     run the seed trial's course on a fresh ledger and serve it"
 	@echo "make test     lint, type-check, run every test"
 	@echo "make install  build .venv with .venv/bin/trial-ledger"
 	@echo "make fast     unit tests only     make bench  figures against the budgets"
+	@echo "make bench-large  reading at 1,000,000 events against 10,000 (some minutes, 10 GB of temporary files)"
 	@echo "make soak     long runs           make lock   compile the lock files anew"
 	@echo "make verifier write verify.pyz, the offline verifier as one file, and print its SHA-256"
 
@@ -34,6 +35,9 @@ lint: .venv/dev.stamp
 
 bench: .venv/dev.stamp
 	$(BIN)/python -m tests.performance
+
+bench-large: .venv/dev.stamp
+	$(BIN)/python -m tests.performance.large
 
 verifier: .venv/runtime.stamp
 	@$(BIN)/python -m ledger.verify --make-standalone verify.pyz

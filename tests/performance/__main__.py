@@ -22,14 +22,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
-from api.cli.output import console
 from api.cli.serve import server_process
 from api.client.genesis import genesis
 from api.client.http import Refused, StudyClient
@@ -41,8 +39,7 @@ from ledger.signing.keys import PublicKey, SigningKey
 from tests.performance import load, offline, replay
 from tests.performance.baseline import save_rate
 from tests.performance.multiplied import multiply, play, unfollow
-
-_T = TypeVar("_T")
+from tests.performance.printing import line, quiet
 
 STUDY = "BENCH-01"
 SINGLE, BULK, BASE, VERIFIED = 6_000, 20_000, 4_000, 40_000
@@ -163,49 +160,34 @@ def timed(command: list[str], environment: dict[str, str] | None = None) -> tupl
     return time.perf_counter() - start, done.stdout
 
 
-def line(what: str, figure: str, ratio: float | None, must: float | None, aim: float | None) -> None:
-    """One row: what, the figure of this run, the ratio, the budget."""
-    verdict = ""
-    if ratio is not None and must is not None:
-        verdict = "aim" if aim is not None and ratio >= aim else "met" if ratio >= must else "MISSED"
-    shown = "" if ratio is None else f"{ratio:5.2f}x"
-    budget = "" if must is None else f"must {must}, aim {aim}"
-    print(f"{what:52} {figure:>34} {shown:>7}  {budget:20} {verdict}", flush=True)
-
-
 def appends(home: Path) -> None:
     """Rows 1, 2 and 7."""
     with Ledger(Settings(home)) as ledger:
         actor = laboratory(ledger)
-        baseline = _quiet("eventsourcing's Application.save", lambda: save_rate(ledger.urls.admin, BASE))
+        baseline = quiet("eventsourcing's Application.save", lambda: save_rate(ledger.urls.admin, BASE))
         with server_process(home, dict(os.environ)) as served:
-            statements = _quiet("signing", lambda: results(actor, SINGLE + BULK + BESIDE))
+            statements = quiet("signing", lambda: results(actor, SINGLE + BULK + BESIDE))
             single(served.url, statements[:200])
-            measured = _quiet("single appends", lambda: single(served.url, statements[200:SINGLE]))
-            rate = _quiet("bulk append", lambda: bulk(served.url, statements[SINGLE : SINGLE + BULK]))
+            measured = quiet("single appends", lambda: single(served.url, statements[200:SINGLE]))
+            rate = quiet("bulk append", lambda: bulk(served.url, statements[SINGLE : SINGLE + BULK]))
             raw = verification_rate()
             rest = statements[SINGLE + BULK :]
-            between = _quiet("appends during a rebuild", lambda: beside_a_rebuild(home, served.url, rest))
+            between = quiet("appends during a rebuild", lambda: beside_a_rebuild(home, served.url, rest))
     good = measured.statuses.get(201, 0) / max(1, sum(measured.statuses.values()))
     figures = f"{measured.rate:.0f}/s p50 {measured.percentile(0.5):.1f} p99 {measured.percentile(0.99):.1f} ms"
     line("eventsourcing Application.save, 16 threads", f"{baseline:.0f}/s", None, None, None)
     line(f"single appends over HTTP, 32 clients ({good:.0%} 201)", figures, measured.rate / baseline, 1.5, 2.5)
     line("raw Ed25519 verification, one core", f"{raw:.0f}/s", None, None, None)
     line("bulk append over HTTP (NDJSON)", f"{rate:.0f}/s", rate / raw, 0.3, 0.45)
-    quiet, busy = between
+    alone, beside = between
     told = "p50 {:.1f} p99 {:.1f} ms".format
-    line("single appends, 8 clients, nothing else going on", told(*quiet), None, None, None)
-    line("the same while the study is rebuilt whole", told(*busy), None, None, None)
-
-
-def _quiet(what: str, work: Callable[[], _T]) -> _T:
-    console.print(f"  {what} ...")
-    return work()
+    line("single appends, 8 clients, nothing else going on", told(*alone), None, None, None)
+    line("the same while the study is rebuilt whole", told(*beside), None, None, None)
 
 
 def offline_verification() -> None:
     """Row 3."""
-    rate, raw = _quiet("offline verification", lambda: offline.measure(VERIFIED))
+    rate, raw = quiet("offline verification", lambda: offline.measure(VERIFIED))
     line("raw Ed25519 verification, all cores", f"{raw:.0f}/s", None, None, None)
     line("offline verification, V1 to V7, all cores", f"{rate:.0f}/s", rate / raw, 0.4, 0.55)
 
@@ -216,20 +198,20 @@ def imported_and_replayed(home: Path) -> None:
     if DATA.is_dir():
         environment = {**os.environ, "TRIAL_LEDGER_HOME": str(home)}
         command = [sys.executable, "-m", "api.cli", "import", "sdtm", str(DATA), "--study", "CDISCPILOT01", "--json"]
-        seconds, out = _quiet("import", lambda: timed(command, environment))
+        seconds, out = quiet("import", lambda: timed(command, environment))
         appended = sum(domain["appended"] for domain in json.loads(out)["domains"].values())
         figures = f"{appended} in {seconds:.0f} s, {appended / seconds:.0f}/s"
         line("SDTM import, sealed and appended", figures, None, None, None)
         studies.append("CDISCPILOT01")
     else:
         line("SDTM import", "no data at hand", None, None, None)
-    studies.append(_quiet("the seed trial's course", lambda: play(home)))
+    studies.append(quiet("the seed trial's course", lambda: play(home)))
     with Ledger(Settings(home)) as ledger:
         unfollow(ledger)
         for study in studies:
             share = SEED_EVENTS if study != studies[0] else REPLAYED - SEED_EVENTS * (len(studies) - 1)
-            _quiet(f"multiplying {study}", partial(multiply, ledger, study, share))
-        replayed(_quiet("replay", lambda: replay.measure(ledger, studies)))
+            quiet(f"multiplying {study}", partial(multiply, ledger, study, share))
+        replayed(quiet("replay", lambda: replay.measure(ledger, studies)))
 
 
 def replayed(made: replay.Replayed) -> None:
@@ -247,7 +229,7 @@ def replayed(made: replay.Replayed) -> None:
 def demo() -> None:
     """Row 4: seconds, so lower is better."""
     command = [sys.executable, "-m", "api.cli", "demo", "--no-serve", "--json"]
-    seconds, out = _quiet("demo", lambda: timed(command))
+    seconds, out = quiet("demo", lambda: timed(command))
     events = json.loads(out)["events"]
     verdict = "aim" if seconds <= 6 else "met" if seconds <= 15 else "MISSED"
     figure = f"{events} events in {seconds:.1f} s"

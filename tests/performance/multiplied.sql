@@ -53,3 +53,18 @@ SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname LIKE 'rm\_%%'
 -- forget --
 -- Forgets that anybody ever followed a study.
 TRUNCATE projection.pointers, projection.positions, projection.definitions, projection.replays CASCADE
+
+-- subjects --
+-- Returns the subjects of a study in order of their first events.
+SELECT originator_id FROM ledger.events WHERE study_id = %(study)s AND originator_id <> %(own)s
+AND originator_version = 1 ORDER BY idx
+
+-- plan_of_a_page --
+-- Returns how the database answers a page of the trail.
+EXPLAIN (ANALYZE, COSTS OFF, BUFFERS OFF, SUMMARY OFF)
+SELECT * FROM {table} WHERE study_id = %(study)s AND idx < %(size)s AND idx >= %(since)s ORDER BY idx LIMIT 100
+
+-- plan_of_a_patient --
+-- Returns how the database answers for the records of one subject.
+EXPLAIN (ANALYZE, COSTS OFF, BUFFERS OFF, SUMMARY OFF)
+SELECT * FROM {table} WHERE study_id = %(study)s AND partition = %(partition)s ORDER BY idx
