@@ -219,8 +219,8 @@ def view_router(ledger: Ledger) -> APIRouter:
             found = changes.whole(ledger.database, study_id(study), wanted)
             content, media = b"".join(changes_as.csv(found)), "text/csv; charset=utf-8"
         else:
-            with changes.changes(ledger.database, study_id(study), wanted) as page:
-                found, content, media = page, msgspec.json.encode(page), "application/json"
+            found = changes.changes(ledger.database, study_id(study), wanted)
+            content, media = msgspec.json.encode(found), "application/json"
         cut = found["cut"]
         headers = {
             "Ledger-Index": str(cut["size"]),

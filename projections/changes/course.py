@@ -21,7 +21,7 @@ from ledger.domain.record import Record, Value
 from projections.audit_trail.wording import event_label
 from projections.engine.definition import Definition
 from projections.engine.difference import PartRow
-from projections.engine.folding import NOTHING, StoredEvent, fold_one
+from projections.engine.folding import NOTHING, FoldFailed, StoredEvent, fold_one
 from projections.entries import standing
 from projections.subjects import Line, line
 
@@ -89,8 +89,13 @@ def _remember(course: Course, definitions: Sequence[Definition], note: Any) -> N
 
 
 def rows_of(definition: Definition, aggregate: Study | Subject) -> list[PartRow]:
-    """The rows of an aggregate as they are now."""
-    return list(definition.rows(aggregate, list(aggregate.records))) if len(aggregate.records) else []
+    """The rows of an aggregate as they are now. Raises FoldFailed."""
+    records = list(aggregate.records)
+    try:
+        return list(definition.rows(aggregate, records)) if records else []
+    except Exception as error:  # whatever a handler raises
+        last = aggregate.records.last_index
+        raise FoldFailed(last, "or an earlier one", f"{type(error).__name__}: {error}") from error
 
 
 def _step(course: Course, index: int, changed: Sequence[Record]) -> None:

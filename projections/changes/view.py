@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -29,7 +28,8 @@ from projections.engine.definition import STUDY_PARTITION, Definition
 from projections.engine.difference import differences
 from projections.engine.errors import ReadingMalformed, StudyNotKnown, SubjectNotFound, one_of
 from projections.engine.expectation import lineage
-from projections.engine.folding import aggregates_below, new_aggregate, subjects_of
+from projections.engine.folding import FoldFailed, aggregates_below, new_aggregate, subjects_of
+from projections.engine.lacking import cannot_fold
 from projections.engine.skips import skips_of
 from projections.engine.sql import SQL
 from projections.engine.studies import StudyCache, cache_of
@@ -67,25 +67,27 @@ class Sides:
     moments: tuple[datetime | None, datetime | None]
 
 
-@contextmanager
-def changes(database: Database, study: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
+def changes(database: Database, study: str, wanted: Wanted) -> dict[str, Any]:
     """The changes, in one snapshot. Raises StudyNotKnown, ReadingMalformed, CutBeyond, RecordNotFound,
-    SubjectNotFound, SubjectAmbiguous, FoldFailed."""
+    SubjectNotFound, SubjectAmbiguous, ProjectionStopped."""
     one_of("projection", wanted.projection, NAMES)
     with database.snapshot() as conn:
-        yield _Page(conn, cache_of(database), study, wanted).made()
+        try:
+            return _Page(conn, cache_of(database), study, wanted).made()
+        except FoldFailed as failed:
+            raise cannot_fold(failed) from failed
 
 
 def whole(database: Database, study: str, wanted: Wanted) -> dict[str, Any]:
     """Every page as one answer, all of the same two cuts. Raises as `changes` does."""
-    with changes(database, study, replace(wanted, limit=MAX_SUBJECTS)) as first:
-        found = first
+    found = changes(database, study, replace(wanted, limit=MAX_SUBJECTS))
     since, until = (str(found[name]["size"]) for name in ("from", "to"))
     while found["next"] is not None:
         page = replace(wanted, since=since, until=until, after=found["next"], limit=MAX_SUBJECTS)
-        with changes(database, study, page) as more:
-            found["subjects"].extend(more["subjects"])
-            found["next"] = more["next"]
+        more = changes(database, study, page)
+        found["subjects"].extend(more["subjects"])
+        found["cut"]["stopped"].extend(more["cut"]["stopped"])
+        found["next"] = more["next"]
     return found
 
 
@@ -105,6 +107,7 @@ class _Page:
         moments = [None if cut.at is None else datetime.fromisoformat(cut.at) for cut in cuts]
         self._sides = Sides(_two(cuts), _two(studies), _two(rosters), _two(moments))
         self._skips = skips_of(conn, study, signed)
+        self._stopped: list[dict[str, Any]] = []
         self._definition = None if wanted.projection is None else model_of(wanted.projection).definition
 
     def made(self) -> dict[str, Any]:
@@ -122,7 +125,7 @@ class _Page:
             "entries": stop - start,
             "events": dict(sorted(counted.items())),
             "study": self._of_study(own) if self._wanted.subject is None and self._wanted.after is None else None,
-            "subjects": [self._of_subject(one) for one in about],
+            "subjects": list(self._subjects(about)),
             "next": following,
             "cut": self._cut(),
         }
@@ -136,7 +139,19 @@ class _Page:
             "projection": model.definition.name,
             "version": model.definition.version,
             "fingerprint": model.fingerprint,
+            "stopped": self._stopped,
         }
+
+    def _subjects(self, about: Sequence[UUID]) -> Iterator[dict[str, Any]]:
+        """What changed of each; who cannot be folded is named in the cut, and refused where asked for alone."""
+        for one in about:
+            try:
+                yield self._of_subject(one)
+            except FoldFailed as failed:
+                if self._wanted.subject is not None:
+                    raise
+                said = {"index": failed.index, "event": failed.event, "because": failed.because}
+                self._stopped.append({"about": f"subject/{one}", **said})
 
     def _touched(self, values: dict[str, Any]) -> tuple[list[UUID], str | None]:
         """The subjects of this page: of whom anything was recorded between the cuts."""

@@ -81,8 +81,12 @@ class Rows(Protocol):
 
 
 def every(rows: Rows, table: str, where: Iterable[Where] = (), order: tuple[str, ...] = ()) -> Iterator[Any]:
-    """All rows that meet the conditions, fetched page by page; `order` has to be unique."""
+    """All rows that meet the conditions, fetched page by page where they come from the database; `order` has to be
+    unique."""
     asked = Asked(tuple(where), order or ("partition",), limit=PAGE)
+    if isinstance(rows, MemoryRows):  # each page would look at all of them again
+        yield from rows.select(table, asked._replace(limit=None))
+        return
     while True:
         found = rows.select(table, asked)
         yield from found

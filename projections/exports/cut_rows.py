@@ -24,7 +24,7 @@ from projections.engine.definition import STUDY_PARTITION, Definition, ReadModel
 from projections.engine.digest import Digest
 from projections.engine.earlier import Uncertain, cut_study, cut_subject, zones_of
 from projections.engine.errors import ProjectionBehind
-from projections.engine.folding import aggregates_below, fold_variants
+from projections.engine.folding import FoldFailed, aggregates_below, fold_variants
 from projections.engine.occurrence import OccurredBy, statements_in
 from projections.engine.skips import Skips
 from projections.engine.sql import SQL, on
@@ -154,7 +154,12 @@ def _fold_chunk(cut: Cut, foldings: Sequence[_Folding], chunk: Sequence[UUID], u
         partition = _partition(about, cut.state.id)
         for one in foldings:
             aggregate = made[about, cut.skips.of(one.model.definition.name, about)]
-            one.take(partition, _rows(cut, one.model.definition, aggregate, uncertain))
+            try:
+                rows = list(_rows(cut, one.model.definition, aggregate, uncertain))
+            except Exception as error:  # whatever a handler raises
+                name, last = one.model.definition.name, aggregate.records.last_index
+                raise FoldFailed(last, f"{name}, or an earlier event", f"{type(error).__name__}: {error}") from error
+            one.take(partition, rows)
 
 
 def _rows(cut: Cut, definition: Definition, aggregate: Study | Subject, uncertain: Uncertain) -> Iterable[Row]:

@@ -25,8 +25,7 @@ Follow = Callable[[], int]
 def between(database: Database, since: int | str, until: int | str | None = None, **more: Any) -> dict[str, Any]:
     """The changes in the study of `book`."""
     wanted = Wanted(str(since), None if until is None else str(until), **more)
-    with changes(database, "TRIAL-1", wanted) as found:
-        return found
+    return changes(database, "TRIAL-1", wanted)
 
 
 def one(found: dict[str, Any], number: int = 1) -> dict[str, Any]:
@@ -192,6 +191,23 @@ def test_rows_of_a_projection_that_differ_are_told_by_path(book: Book, database:
     assert [row["table"] for row in rows if row["kind"] == "added"] == ["records"]
 
 
+def test_who_cannot_be_folded_is_named_and_refused_alone_and_the_others_are_told(
+    book: Book, database: Database
+) -> None:
+    write(book)
+    start = book.size
+    book.tell("VisitRecorded", 1, claims={"v": 2}, name="of a newer release")
+    book.tell("VisitRecorded", 2, name="extra")
+    book.sign()
+    found = between(database, start)
+    assert [one["subject"] for one in found["subjects"]] == [subject_id(2)]
+    (stopped,) = found["cut"]["stopped"]
+    assert (stopped["about"], stopped["index"]) == (f"subject/{subject_id(1)}", start)
+    with pytest.raises(Refusal) as refused:
+        between(database, start, subject=subject_id(1))
+    assert (refused.value.rule, refused.value.status) == ("READ-4", 503)
+
+
 def test_text_and_csv_say_the_same_line_by_line(book: Book, database: Database) -> None:
     write(book)
     asked = book.tell("QueryOpened", 2, "mon", "monitor", body={"record": ref(book.statements[4])}, question="why?")
@@ -222,18 +238,18 @@ def test_what_was_known_when_a_cohort_was_opened_and_what_changed_since(trial: S
     trial.redact({known: ["term"]})
     ben = trial.admit(trial.subject("002"), "LOW")
     trial.hold_cohort("LOW")
-    with changes(ledger.database, study, Wanted("CohortResumed:LOW")) as found:
-        assert found["from"]["size"] == opened.index + 1
-        views = {(one["what"], one["cohort"]): (one["before"], one["after"]) for one in found["study"]["views"]}
-        assert views == {("status", "LOW"): ("open", "held"), ("enrolled", "LOW"): (1, 2)}
-        people = {one["number"]: one for one in found["subjects"]}
-        (corrected,) = people["001"]["corrected"]
-        assert (corrected["before"], corrected["after"], corrected["index"]) == (1, 2, act.index)
-        (gone,) = people["001"]["redacted"]
-        assert (gone["record"]["index"], gone["fields"]) == (known.index, ["term"])
-        assert people["002"]["new"] and people["002"]["subject"] in ben.label
-        assert {one["what"]: one["after"] for one in people["002"]["views"]}["status"] == "enrolled"
-        assert "cough" not in str(found)
+    found = changes(ledger.database, study, Wanted("CohortResumed:LOW"))
+    assert found["from"]["size"] == opened.index + 1
+    views = {(one["what"], one["cohort"]): (one["before"], one["after"]) for one in found["study"]["views"]}
+    assert views == {("status", "LOW"): ("open", "held"), ("enrolled", "LOW"): (1, 2)}
+    people = {one["number"]: one for one in found["subjects"]}
+    (corrected,) = people["001"]["corrected"]
+    assert (corrected["before"], corrected["after"], corrected["index"]) == (1, 2, act.index)
+    (gone,) = people["001"]["redacted"]
+    assert (gone["record"]["index"], gone["fields"]) == (known.index, ["term"])
+    assert people["002"]["new"] and people["002"]["subject"] in ben.label
+    assert {one["what"]: one["after"] for one in people["002"]["views"]}["status"] == "enrolled"
+    assert "cough" not in str(found)
 
 
 def test_the_command_says_it_in_words_as_data_and_as_a_table(trial: Simulator) -> None:
