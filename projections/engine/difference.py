@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from projections.engine import inside
-from projections.engine.definition import ANYTHING
+from projections.engine.definition import ANYTHING, Table
 from projections.engine.expectation import Lineage, Values, address, by_name
 from projections.engine.inside import ABSENT, text_of
 
@@ -120,14 +120,17 @@ def flipped(one: Difference) -> Difference:
     return one._replace(kind=kind, why=why, before=one.after, after=one.before)
 
 
+Mine = Callable[[str, str], bool]
+"""Whether a key of a table belongs to the share that is looked at."""
+
 _Address = tuple[bool, str, str]
 """Whether it is a key of the version before alone, table, key."""
 
 
-def _join(
-    lineage: Lineage, before: Iterable[PartRow], after: Iterable[PartRow], mine: Callable[[str, str], bool]
-) -> dict[_Address, _Met]:
-    """The rows of this share by key; those that agree and are meant to agree are left out."""
+def _join(lineage: Lineage, before: Iterable[PartRow], after: Iterable[PartRow], mine: Mine) -> dict[_Address, _Met]:
+    """The rows of this share by key."""
+    if lineage.alike:
+        return _join_alike(lineage, before, after, mine)
     met: dict[_Address, _Met] = {}
     new, old = lineage.after.by_name, lineage.before.by_name
     for name, values in before:
@@ -137,8 +140,6 @@ def _join(
         key = address(table if kept and table is not None else old[name], row)
         if mine(name, key):
             met.setdefault((not kept, name, key), _Met()).before.append(row)
-        if lineage.alike:
-            continue
         for found, expected in lineage.expected(name, row):
             place = address(new[found], expected)
             if mine(found, place):
@@ -148,15 +149,38 @@ def _join(
         key = address(new[name], row)
         if mine(name, key):
             met.setdefault((False, name, key), _Met()).after = row
-            if lineage.alike and _agree(met[False, name, key], row):
-                del met[False, name, key]
-    for one in met.values() if lineage.alike else ():
-        one.expected = list(one.before)
     return met
 
 
-def _agree(met: _Met, row: Values) -> bool:
-    return len(met.before) == 1 and inside.same(met.before[0], row)
+def _join_alike(
+    lineage: Lineage, before: Iterable[PartRow], after: Iterable[PartRow], mine: Mine
+) -> dict[_Address, _Met]:
+    """The same where nothing is meant to change: rows that agree are let go at once."""
+    waiting: dict[tuple[str, str], Sequence[Any]] = {}
+    met: dict[_Address, _Met] = {}
+    tables = lineage.after.by_name
+    for name, values in before:
+        key = _address_of(tables[name], values)
+        if mine(name, key):
+            waiting[name, key] = values
+    for name, values in after:
+        table = tables[name]
+        key = _address_of(table, values)
+        if not mine(name, key):
+            continue
+        was = waiting.pop((name, key), None)
+        if was is None or list(was) != list(values):
+            rows: list[Values] = [] if was is None else [by_name(table, was)]
+            met[False, name, key] = _Met(rows, list(rows), by_name(table, values))
+    for (name, key), values in waiting.items():
+        row = by_name(tables[name], values)
+        met[False, name, key] = _Met([row], [row])
+    return met
+
+
+def _address_of(table: Table, values: Sequence[Any]) -> str:
+    """The key of a row that is not taken apart."""
+    return text_of([values[place] for place in table.key_places()])
 
 
 @dataclass(frozen=True, slots=True)

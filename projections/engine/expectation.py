@@ -74,8 +74,12 @@ class Lineage:
         return rows
 
 
-def _shape(definition: Definition) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-    return {table.name: (table.names, table.key) for table in definition.tables}
+def _shape(definition: Definition) -> dict[str, tuple[tuple[tuple[str, str], ...], tuple[str, ...]]]:
+    """Columns with their types, and keys."""
+    return {
+        table.name: (tuple((column.name, column.type) for column in table.columns), table.key)
+        for table in definition.tables
+    }
 
 
 def lineage(before: Definition, after: Definition, known: Iterable[Definition] = ()) -> Lineage:

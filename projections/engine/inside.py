@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from json.encoder import encode_basestring
 from typing import Any, Final
 
 from projections.engine.definition import ANYTHING
@@ -111,12 +112,16 @@ def text_of(value: Any) -> str:
     ANYTHING is written as the bare word, which no JSON is."""
     if value is ANYTHING:
         return "ANYTHING"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, (Number, int)):
         return str(value)
     if isinstance(value, str):
-        written = json.dumps(value, ensure_ascii=False)
+        written = encode_basestring(value)
+        if written.isascii():
+            return written
         return _SURROGATE.sub(lambda found: f"\\u{ord(found.group()):04x}", written)
     if isinstance(value, dict):
         inside = (f"{text_of(name)}:{text_of(value[name])}" for name in sorted(value) if value[name] is not ABSENT)
