@@ -17,6 +17,7 @@ from api.cli.output import EXIT_REFUSED, EXIT_UNDECIDED, Json, give, talk
 from ledger.settings import Settings
 
 if TYPE_CHECKING:
+    from ledger.application import Ledger
     from ledger.store.database import Conn
     from projections.reports.comparison import Compared
     from projections.reports.stories import Story
@@ -67,13 +68,12 @@ def diff(
     json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """What a replay changes: by column, site and subject, intended or unexplained, down to the events."""
-    from ledger.application import Ledger
     from projections.reports import comparison, stories
 
     if (table or key) and subject is None:
         raise typer.BadParameter("--table and --key are about one subject: name it with --subject")
     form = Format.JSON if json_ else format
-    with refusing(), Ledger(Settings.read()) as ledger, ledger.database.snapshot() as conn:
+    with opened() as ledger, ledger.database.snapshot() as conn:
         limit = comparison.MAX_SHOWN if form is Format.HTML else comparison.EXAMPLES
         found = comparison.compared(conn, study or only_study(conn), projection(name), replay, limit, subject)
         if subject is None or form is Format.CSV:
@@ -110,10 +110,9 @@ def digest(
     name: Annotated[str, typer.Argument(help="The projection.")], study: Study = None, json_: Json = False
 ) -> None:
     """The digest of what a projection shows: equal where fingerprint, size and redactions are."""
-    from ledger.application import Ledger
     from projections.reports import state
 
-    with refusing(), Ledger(Settings.read()) as ledger, ledger.database.snapshot() as conn:
+    with opened() as ledger, ledger.database.snapshot() as conn:
         found = state.state(conn, study or only_study(conn), projection(name))
     give(found, json_, state.told(found))
 
@@ -129,11 +128,10 @@ def certificate(
     json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """The certificate of a replay, from the log's entries alone; status 1 where they contradict."""
-    from ledger.application import Ledger
     from projections.reports import certificate, certificate_text, certified
 
     form = Form.JSON if json_ else format
-    with refusing(), Ledger(Settings.read()) as ledger, ledger.database.snapshot() as conn:
+    with opened() as ledger, ledger.database.snapshot() as conn:
         chosen = study or only_study(conn)
         found = certified.certified(conn, chosen, projection(name), replay)
     if form is Form.JSON:
@@ -164,6 +162,17 @@ def only_study(conn: Conn) -> str:
     if len(known) != 1:
         raise typer.BadParameter(f"name the study with --study: there are {', '.join(known) or 'none'}")
     return str(known[0])
+
+
+@contextmanager
+def opened() -> Iterator[Ledger]:
+    """The ledger, with what replays concluded put into it; refusals in words."""
+    from ledger.application import Ledger
+    from projections.engine.outbox import flush
+
+    with refusing(), Ledger(Settings.read()) as ledger:
+        flush(ledger)
+        yield ledger
 
 
 @contextmanager

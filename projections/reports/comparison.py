@@ -146,7 +146,8 @@ def next_steps(found: Compared) -> list[str]:
             f"Nothing declares what is counted as unexplained ({found.counts['unexplained']:,}): nothing is switched "
             "before a person has answered for it.",
             look,
-            f"If it is right: {command.format('approve')} --reason '...', then {command.format('switch')}.",
+            f"If it is right: {command.format('approve')} --report {found.digest} --reason '...' --key FILE, "
+            f"then {command.format('switch')}.",
             f"If it is not: {command.format('cancel')}, mend the projection, raise its version, and rebuild.",
         ]
     if found.state == "ready":

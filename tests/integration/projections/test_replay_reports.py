@@ -95,7 +95,7 @@ def test_the_text_says_what_changed_how_much_where_and_what_to_do_next(conn: Con
     lines = said.splitlines()
     assert next(line.split()[:3] for line in lines if line.startswith("  events")) == ["events", "site", "changed"]
     assert any(line.split() == ["S1", "2", *line.split()[2:3], "1"] for line in lines)
-    assert "projections approve invented --study TRIAL-1 --reason" in said
+    assert f"projections approve invented --study TRIAL-1 --report {found_in(conn).digest} --reason" in said
     assert "projections cancel invented --study TRIAL-1" in said
 
 
