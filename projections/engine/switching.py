@@ -41,6 +41,7 @@ from projections.engine.errors import (
 from projections.engine.fencing import fenced
 from projections.engine.replays import Replay, Side
 from projections.engine.sql import SQL, on
+from projections.engine.starting import check_definitions
 from projections.engine.workers import PATIENCE
 
 Conn = Connection[TupleRow]
@@ -58,6 +59,7 @@ def switch(database: Database, study: str, name: str, by: str, reason: str | Non
     """Let the version that was built and compared answer. `database` is opened as the projector. Raises ReplayNotThere,
     ReplayNotCompared, ReplayNotApproved, UnexplainedSince, LiveNotFollowed, ReplayMoved and the store's errors."""
     with _session(database, study) as (own, conn, origin):
+        check_definitions(conn)
         replay = _latest(conn, study, name, "awaiting approval", "ready", "rolled back")
         if replay.source is None or replay.report is None or replay.size is None:
             raise ReplayNotCompared(f"the replay of {name} was not compared")
@@ -80,6 +82,7 @@ def roll_back(database: Database, study: str, name: str, by: str, reason: str | 
     """Let the version before answer again. Raises ReplayNotThere, NotKeptCurrent, LiveNotFollowed, ReplayMoved and the
     store's errors."""
     with _session(database, study) as (own, conn, origin):
+        check_definitions(conn)
         replay = _latest(conn, study, name, "switched")
         if replay.source is None:
             raise ReplayNotThere(f"nothing answered for {name} before version {replay.target.version}")
@@ -137,7 +140,7 @@ def tidy(conn: Conn, study: str) -> None:
         if replay.state == "retired":
             current = {schema for (schema, _) in conn.execute(SQL["positions"], {"study": study})}
             for side in (replay.source, replay.target):
-                if side is not None and side.generation and side.schema not in current:
+                if side is not None and side.generation is not None and side.schema not in current:
                     _take_away(conn, study, side)
 
 
