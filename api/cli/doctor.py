@@ -44,7 +44,7 @@ def _within(settings: Settings) -> list[str]:
         with Ledger(settings) as ledger:
             if ledger.embedded is not None:
                 problems += [str(problem) for problem in check(ledger.urls.app)]
-            ledger.home.key("ledger")
+            ledger.home.seals()
             ledger.home.key("registrar")
             ledger.home.master_seed()
             for study in ledger.studies():
@@ -52,10 +52,21 @@ def _within(settings: Settings) -> list[str]:
                 if alarm is not None:
                     problems.append(str(alarm))
                 else:
-                    problems += _of_witnesses(ledger, study)
+                    problems += [*_of_the_seal(ledger, study), *_of_witnesses(ledger, study)]
     except (StoreError, HomeError) as error:
         problems.append(str(error))
     return problems
+
+
+def _of_the_seal(ledger: Ledger, study: str) -> list[str]:
+    """What is wrong with the key that the system's own records of a study are sealed with."""
+    from ledger.seals import NoSeal
+
+    try:
+        ledger.seal(study)
+    except NoSeal as none:
+        return [f"{study}: {none.because}, so that nothing is exported. {none.remedy}"]
+    return []
 
 
 def _unprotected(settings: Settings) -> list[str]:

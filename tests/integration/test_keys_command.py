@@ -164,6 +164,7 @@ def test_the_systems_seal_is_rotated_and_the_one_before_revoked(desk: Desk) -> N
     desk.keys("revoke", first, "--study", STUDY, "--reason", "it may be known")
     target = ("export", "evidence", "--study", STUDY, "--output", desk.folder / "evidence.zip")
     assert "rotate-seal" in desk.run(*target, status=REFUSED)
+    assert "rotate-seal" in desk.run("doctor", status=REFUSED)
     second = desk.keys("rotate-seal", "--study", STUDY)["kid"]
     assert second != first
     desk.run(*target)
