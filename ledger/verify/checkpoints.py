@@ -9,7 +9,7 @@ from ledger.authority import Authority
 from ledger.merkle.checkpoint import Checkpoint
 from ledger.merkle.cosignature import time_of
 from ledger.merkle.note import ED25519, Note, Signature, VerifierKey, parse_note
-from ledger.merkle.policy import NO_QUORUM, Policy
+from ledger.merkle.policy import Policy
 from ledger.merkle.tiles import HEIGHT, TILE_BYTES, WIDTH, tile_root, tile_width
 from ledger.merkle.tree import HASH_BYTES, Frontier, NotProven, node_hash
 from ledger.verify.bundle import (
@@ -109,8 +109,8 @@ def _check_quorum(check: Check, policy: Policy, good: Sequence[object], now: int
             check.note(f"{who} signed {span(-age)} after this machine's clock: one of the two clocks is wrong")
             continue
         check.say(f"{who} signed it {span(max(0, age))} before this machine's clock")
-        if name is None and policy.quorum != NO_QUORUM:
-            continue
+        if name is None:
+            continue  # the log's own word: whoever shows an outdated state can sign it anew
         if fresh_within is None or age <= fresh_within:
             counted.append(signature)
             ages.append(age)
@@ -119,7 +119,9 @@ def _check_quorum(check: Check, policy: Policy, good: Sequence[object], now: int
         late = "" if fresh_within is None else f", counting cosignatures of the last {span(fresh_within)}"
         check.fail(f"{result.because}{late}")
     elif fresh_within is not None and not ages:
-        check.fail(f"nobody states that this was the newest state within the last {span(fresh_within)}")
+        check.fail(
+            f"nobody states that this was the newest state within the last {span(fresh_within)}: no witness does"
+        )
     else:
         check.say(result.because)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from api.client.signing import Cut, target
-from ledger.merkle.cosignature import Ed25519Cosigner, Mldsa44Cosigner
+from ledger.merkle.checkpoint import Checkpoint
+from ledger.merkle.cosignature import CosigningAt, Ed25519Cosigner, Mldsa44Cosigner
 from ledger.merkle.log_keys import LogKeys, derive
 from ledger.merkle.note import VerifierKey, make_note
 from ledger.merkle.policy import Policy
@@ -729,6 +730,18 @@ def test_cosignatures_older_than_asked_for_are_not_fresh(tmp_path: Path) -> None
 def test_without_witnesses_nobody_vouches_for_freshness(tmp_path: Path) -> None:
     report = judged(course(MemoryStudy()), tmp_path, fresh_within=3600)
     assert report.failed == ("V1",) and "nobody states" in report.text()
+
+
+def test_the_logs_own_word_makes_no_state_fresh(tmp_path: Path) -> None:
+    """Whoever runs the log can sign an outdated state anew, with the second key too."""
+    study = course(MemoryStudy())
+    checkpoint = Checkpoint(study.origin, study.size, study.root())
+    signers = [study.log.ed25519, CosigningAt(study.log.mldsa44, int(study.now.timestamp()))]
+    study.published[study.size] = checkpoint.sign(signers).decode()
+    path = study.write(tmp_path / "evidence.zip")
+    assert "the log itself (ML-DSA-44) signed it" in checked(study, path).text()
+    report = checked(study, path, fresh_within=3600)
+    assert report.failed == ("V1",) and "no witness does" in report.text()
 
 
 def test_a_cosignature_from_the_future_does_not_count(tmp_path: Path) -> None:
