@@ -76,7 +76,7 @@ def facts(found: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield "Differences", ", ".join(f"{count} {name}" for name, count in counts.items()) or "not stated"
         yield "Report digest", str(compared["report_digest"])
     approval = found["approval"]
-    yield "Approved", "by nobody" if approval is None else _approval(approval)
+    yield "Approved", _nobody(compared) if approval is None else _approval(approval)
     yield "Answers by the log", "not told" if found["answers"] is None else _version(found["answers"])
     yield "Log read up to size", f"{found['as_of']['size']}, root {found['as_of']['root']}"
 
@@ -107,6 +107,12 @@ def _version(side: Any) -> str:
     if not isinstance(side, dict):
         return "nothing"
     return f"version {side.get('version')}, fingerprint {side.get('fingerprint')}, schema {side.get('schema')}"
+
+
+def _nobody(compared: Mapping[str, Any] | None) -> str:
+    counts = compared["differences"] if compared is not None else None
+    explained = isinstance(counts, dict) and counts.get("unexplained") == 0
+    return "not needed: nothing is unexplained" if explained else "by nobody"
 
 
 def _approval(approval: Mapping[str, Any]) -> str:

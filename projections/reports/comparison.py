@@ -137,21 +137,22 @@ def all_of(conn: Conn, found: Compared) -> Iterator[Difference]:
 def next_steps(found: Compared) -> list[str]:
     """What a data manager can do now, each a sentence with its command."""
     command = f"trial-ledger projections {{}} {found.name} --study {found.study}"
-    look = (
+    look = [
         f"See every difference: {command.format('diff')} --format html --output differences.html "
         "(or csv); one subject with the events behind it: --subject NUMBER."
-    )
+    ]
+    look = look if found.total else []
     if found.state == "awaiting approval":
         return [
             f"Nothing declares what is counted as unexplained ({found.counts['unexplained']:,}): nothing is switched "
             "before a person has answered for it.",
-            look,
+            *look,
             f"If it is right: {command.format('approve')} --report {found.digest} --reason '...' --key FILE, "
             f"then {command.format('switch')}.",
             f"If it is not: {command.format('cancel')}, mend the projection, raise its version, and rebuild.",
         ]
     if found.state == "ready":
-        return [look, f"Let the new version answer: {command.format('switch')}; back is {command.format('rollback')}."]
+        return [*look, f"Let the new version answer: {command.format('switch')}; back is {command.format('rollback')}."]
     if found.state == "switched":
-        return [look, f"The new version answers. The way back: {command.format('rollback')}."]
-    return [look] if found.total else []
+        return [*look, f"The new version answers. The way back: {command.format('rollback')}."]
+    return look

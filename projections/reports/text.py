@@ -43,8 +43,9 @@ def told(found: Compared) -> str:
 
 
 def version(side: Side) -> str:
-    """A version with the beginning of its fingerprint."""
-    return f"version {side.version} ({side.fingerprint[:8]})"
+    """A version with the beginning of its fingerprint, and which of its builds it is where it was built again."""
+    again = f", build {side.generation}" if side.generation else ""
+    return f"version {side.version} ({side.fingerprint[:8]}{again})"
 
 
 def headline(found: Compared) -> str:

@@ -133,6 +133,19 @@ def test_nothing_that_moves_a_cursor_reaches_the_terminal(conn: Conn) -> None:
     assert text.short("x" * 500).endswith("... (500 characters)")
 
 
+def test_where_nothing_differs_there_is_nothing_to_look_at(conn: Conn) -> None:
+    found = found_in(conn)
+    counts = dict.fromkeys(found.counts, 0)
+    same = replace(
+        found, state="ready", shown=(), kept=0, report={**found.report, "counts": counts}, after=replace(found.before)
+    )
+    said = text.told(replace(same, after=replace(same.after, generation=2)))
+    assert "version 1 (11111111) against version 1 (11111111, build 2)" in said
+    assert "Nothing differs." in said
+    assert "See every difference" not in said
+    assert "projections switch invented" in said
+
+
 # -- as files --------------------------------------------------------------------------------------------------
 
 
