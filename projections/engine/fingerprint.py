@@ -90,8 +90,8 @@ def _parts(definition: Definition) -> Iterator[tuple[str, str]]:
     for model in CATALOGUE:
         if definition.reads(model.__name__) or model.__name__ in ACTS:
             yield f"event {model.__name__}", _event(model)
-            if model.v > 1:
-                yield f"upcaster {model.__name__}", _upcaster(model)
+            for newer in CATALOGUE.versions(model.__name__)[1:]:
+                yield f"upcaster {model.__name__}/{newer.v}", _upcaster(newer)
 
 
 @cache
