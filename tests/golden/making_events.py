@@ -65,6 +65,7 @@ FIELDS: dict[str, dict[str, Any]] = {
         ),
         NOT_DONE,
     ),
+    "PersonRenamed": {"name": "Invented Person", **WHY},
     "DelegationEnded": {"delegation": TARGET["jti"], **WHY},
     "KeyRevoked": {"kid": KEY.kid, "suspect_since": 7, **WHY},
     "LogKeyRotated": {"log_keys": ["invented+00000000+AAAA"], "note": "invented"},
