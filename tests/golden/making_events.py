@@ -65,6 +65,7 @@ FIELDS: dict[str, dict[str, Any]] = {
         ),
         NOT_DONE,
     ),
+    "AccountabilityStated": {"statement": "My signature binds me as my hand does.", "version": "1"},
     "PersonRenamed": {"name": "Invented Person", **WHY},
     "DelegationEnded": {"delegation": TARGET["jti"], **WHY},
     "KeyRevoked": {"kid": KEY.kid, "suspect_since": 7, **WHY},
