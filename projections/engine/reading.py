@@ -199,7 +199,9 @@ def open_reader(
             moment = moment_read(conn, study, state, size, as_of, now)
             uncertain = Uncertain()
             if occurred is not None:
-                check_happened(conn, study, occurred, size, as_of, moment)
+                check_happened(
+                    conn, study, occurred, size, as_of, min(moment, known_until(conn, study, state, signed, now))
+                )
                 state, moment = cut_study(state, occurred, uncertain), min(moment, occurred.moment)
                 if definition.temporal:
                     uncertain = Uncertain()  # its view counts the entries that it looks at
@@ -353,6 +355,11 @@ def occurred_by_of(text: str) -> OccurredBy:
         return OccurredBy(text, east, moment, moment.date())
     said = at(text)
     return OccurredBy(text, moment, moment if said is None else said.instants(None)[1])
+
+
+def known_until(conn: Conn, study: str, state: Study, signed: int, now: datetime) -> datetime:
+    """Up to when anything can be known here."""
+    return moment_read(conn, study, state, signed, None, now)
 
 
 def check_happened(

@@ -28,7 +28,7 @@ from ledger.verify import bundle as form
 from ledger.verify import zipform
 from projections.engine.collector import collecting_rarely
 from projections.engine.folding import FoldFailed
-from projections.engine.reading import check_happened, cut_size, moment_read, occurred_by_of, root_at
+from projections.engine.reading import check_happened, cut_size, known_until, moment_read, occurred_by_of, root_at
 from projections.engine.skips import skips_of
 from projections.engine.sql import SQL
 from projections.engine.studies import StudyCache
@@ -188,8 +188,10 @@ def _settle(ledger: Ledger, conn: Conn, wanted: WantedCut) -> Cut:
     occurred = None
     if wanted.occurred_by is not None:
         occurred = occurred_by_of(wanted.occurred_by)
-        moment = moment_read(conn, study, state, size, wanted.as_of, ledger.now())
-        check_happened(conn, study, occurred, size, wanted.as_of, moment)
+        now = ledger.now()
+        moment = moment_read(conn, study, state, size, wanted.as_of, now)
+        known = min(moment, known_until(conn, study, state, signed, now))
+        check_happened(conn, study, occurred, size, wanted.as_of, known)
     return Cut(conn, study, size, signed, state, skips_of(conn, study, signed), occurred)
 
 

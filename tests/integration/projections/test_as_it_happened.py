@@ -350,6 +350,8 @@ def test_what_lies_after_the_reading_is_refused(told: Book, follow: Follow, read
             pass
     with pytest.raises(NotHappenedYet), read("patient", as_of="2029-12-01T00:00:00Z", occurred_by="2029-12-02"):
         pass
+    with pytest.raises(NotHappenedYet), read("patient", as_of="2031-01-01", occurred_by="2030-06-01"):
+        pass  # nothing is known of that day, however late the reading says that it is
     with pytest.raises(NotHappenedYet), read("patient", as_of=1, occurred_by=last.isoformat()):
         pass
     with read("patient", as_of=1, occurred_by=told.rows[1].recorded_at):
