@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api.cli.output import EXIT_REFUSED, EXIT_USAGE, Json, give, talk
-from api.cli.projection_rebuild import By, Reason, in_words, who
+from api.cli.projection_rebuild import By, Reason, in_words, put_on_record, who
 from api.cli.projection_reports import Study, only_study, projection, refusing
 from ledger.settings import Settings
 
@@ -57,15 +57,14 @@ def retire(name: Name, study: Study = None, by: By = None, reason: Reason = None
 def _act(step: str, name: str, study: str | None, by: str | None, reason: str | None, as_json: bool) -> None:
     from ledger.application import Ledger
     from projections.engine import operations
-    from projections.engine.outbox import flush
 
     wanted = projection(name)
     with refusing(), Ledger(Settings.read()) as ledger:
-        flush(ledger)
+        put_on_record(ledger)
         where = _study(ledger, study)
         with ledger.projector_database() as database:
             done: dict[str, Any] = getattr(operations, step)(database, where, wanted, by or who(), reason)
-        flush(ledger)
+        put_on_record(ledger)
     give(done, as_json, in_words(done))
 
 
@@ -95,11 +94,10 @@ def approve(
     from ledger.application import Ledger
     from ledger.keystore import read_secret_file
     from ledger.signing.keys import KeyFileError, load_key
-    from projections.engine.outbox import flush
 
     wanted = projection(name)
     with refusing(), Ledger(Settings.read()) as ledger:
-        flush(ledger)
+        put_on_record(ledger)
         where = _study(ledger, study)
         replay = _to_approve(ledger, where, wanted, report)
         try:

@@ -52,11 +52,10 @@ def rebuild(
     from projections.definitions import NAMES
     from projections.engine import operations
     from projections.engine.building import be_nice
-    from projections.engine.outbox import flush
 
     wanted = [projection(name) for name in dict.fromkeys(names or NAMES)]
     with refusing(), Ledger(Settings.read()) as ledger:
-        flush(ledger)
+        put_on_record(ledger)
         with ledger.database.connection() as conn:
             where = study or only_study(conn)
         told = _planned(ledger, where, wanted, workers, json_ and not plan)
@@ -72,10 +71,21 @@ def rebuild(
                 )
             if switch:
                 made = [_switched(database, one, asked, reason) for one in made]
-        flush(ledger)
+        put_on_record(ledger)
     give({"rebuilt": made}, json_, "\n".join(in_words(one) for one in made))
     if any(one["state"] == "failed" or (switch and one["state"] != "switched") for one in made):
         raise typer.Exit(EXIT_REFUSED)
+
+
+def put_on_record(ledger: Ledger) -> None:
+    """Put what replays concluded into the ledger; what cannot be put there now is kept, and said."""
+    from projections.engine.errors import ReplayNotRecorded
+    from projections.engine.outbox import flush
+
+    try:
+        flush(ledger)
+    except ReplayNotRecorded as later:
+        talk(f"{later.title} {later.because}. {later.remedy} ({later.rule})")
 
 
 def who() -> str:

@@ -8,7 +8,7 @@ import typer
 
 from api.cli.output import Json, give
 from api.cli.projection_acts import register as register_acts
-from api.cli.projection_rebuild import rebuild
+from api.cli.projection_rebuild import put_on_record, rebuild
 from api.cli.projection_reports import refusing, register
 from ledger.settings import Settings
 
@@ -19,11 +19,10 @@ projections = typer.Typer(help="Projections: where they stand, rebuilding, compa
 def list_(study: Annotated[str | None, typer.Option(help="Only this study.")] = None, json_: Json = False) -> None:
     """Every version of every projection: its state, its position, how far behind it is."""
     from ledger.application import Ledger
-    from projections.engine.outbox import flush
     from projections.engine.overview import overview
 
     with refusing(), Ledger(Settings.read()) as ledger:
-        flush(ledger)
+        put_on_record(ledger)
         found = overview(ledger.database, study)
     lines = [
         f"{p['study']} {p['name']} v{p['version']} {p['state']} at {p['position']} of {p['signed']}"

@@ -261,7 +261,7 @@ def _status(ledger: Ledger, study: str) -> dict[str, Any]:
     with ledger.database.snapshot() as connection:
         size = ledger.checkpoint(connection, study).size
         found = listed(connection, study, size, register.redacted)
-        rows = statements.select_events(connection, study, 0, size, 1_000, ["DataExported/1"])
+        rows = statements.select_events(connection, study, 0, size, 1_000, ["DataExported"])
     now = datetime.now(UTC)
     for one in found:
         at = one["destroyed_at"]

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from api.client.signing import Actor
 from ledger.application import Ledger
 from ledger.home import Home
 from ledger.settings import Settings
 from ledger.store.statements import select_events
-from projections.definitions import NAMES
+from projections.definitions import NAMES, known_models
 from projections.engine import outbox
 from projections.engine.sql import SQL
 from tests.integration.test_keys_command import DONE, ORIGIN, REFUSED, STUDY, USAGE, Desk
@@ -55,7 +56,7 @@ def concluded(desk: Desk) -> list[tuple[str, str]]:
     """What stands in the ledger of replays: step and projection."""
     ledger: Ledger = desk.ledger  # type: ignore[attr-defined]
     with ledger.database.connection() as conn:
-        rows = select_events(conn, STUDY, 0, 10_000, 1_000, ["ReplayConcluded/1"])
+        rows = select_events(conn, STUDY, 0, 10_000, 1_000, ["ReplayConcluded"])
     reports = [ledger.entry(STUDY, row.idx).statement.body["report"] for row in rows]
     return [(one["step"], one["projection"]) for one in reports]
 
@@ -174,3 +175,33 @@ def test_an_approval_needs_the_key_of_a_data_manager(desk: Desk, tmp_path: Path)
     assert "REPLAY-3" in projections(
         desk, "approve", "cohort", "--key", desk.folder / "dm.pem", "--reason", "none", status=REFUSED
     )
+
+
+def test_code_that_was_changed_under_its_version_serves_follows_and_switches_nothing(desk: Desk) -> None:
+    ledger: Ledger = desk.ledger  # type: ignore[attr-defined]
+    changed = "UPDATE projection.definitions SET fingerprint = %s, parts = parts || %s WHERE fingerprint = %s"
+    mine = next(model for model in known_models() if model.definition.name == "outcomes").fingerprint
+    other = ("0" * 64, Jsonb({"handler": "of another release"}))
+    with ledger.projector_database() as database, database.connection() as conn:
+        projections(desk, "rebuild", "outcomes")
+        conn.execute(changed, [*other, mine])
+        try:
+            for command in (
+                ["serve", "--port", "0"],
+                ["projections", "rebuild"],
+                ["projections", "switch", "outcomes"],
+            ):
+                said = desk.run(*command, status=REFUSED)
+                assert "outcomes version 1: handler" in said and "Raise its version" in said
+            follower = subprocess.run(
+                [sys.executable, "-m", "projections.engine.follow"],
+                env={**os.environ, "TRIAL_LEDGER_PROJECTOR_URL": ledger.urls.projector},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+            assert follower.returncode == 1 and b"outcomes version 1: handler" in follower.stderr
+            assert projections(desk, "list")["projections"], "what stands where can still be seen"
+        finally:
+            conn.execute(changed, [mine, Jsonb({}), other[0]])
