@@ -151,7 +151,9 @@ def _told(name: str, places: tuple[Place, Place], times: tuple[list[float], list
     verdict = "aim" if ratio <= 1.1 else "met" if ratio <= 1.5 else "MISSED"
     figures = " ".join(f"p{share * 100:.0f} {at(small, share):.1f}/{at(large, share):.1f}" for share in (0.5, 0.99))
     sizes = "/".join(f"{place.events:,}" for place in places)
-    print(f"{f'{name}, ms at {sizes} events':52} {figures:>34} {ratio:6.2f}x  must 1.5, aim 1.1    {verdict}")
+    print(
+        f"{f'{name}, ms at {sizes} events':52} {figures:>34} {ratio:6.2f}x  must 1.5, aim 1.1    {verdict}", flush=True
+    )
 
 
 def _memory(served: Served, place: Place) -> None:
