@@ -10,6 +10,7 @@ import pytest
 
 from ledger.domain.aggregate import record_of
 from ledger.domain.catalogue import CATALOGUE, NewerVersion, VersionNotRecorded, WrongForm
+from ledger.domain.context import NAMING
 from ledger.domain.correction import NotYours
 from ledger.domain.model import DISCLOSED, EventModel, Fact, Label
 from ledger.domain.query import FieldNotThere
@@ -422,3 +423,9 @@ def test_a_query_may_name_a_field_of_the_originals_version_or_of_a_later_one(tri
         trial.say("QueryOpened", ada, record=named, field=name, question="Is that so?", role="monitor")
     with pytest.raises(FieldNotThere):
         trial.say("QueryOpened", ada, record=named, field="volume", question="Is that so?", role="monitor")
+
+
+def test_what_the_roster_follows_by_name_keeps_its_name_in_every_version() -> None:
+    """It folds corrections without their originals, so it cannot ask what a field was called then."""
+    for event, name in NAMING.items():
+        assert all(name in model.model_fields for model in CATALOGUE.versions(event)), event

@@ -18,7 +18,7 @@ from tests.unit.verify.test_lies import judged
 
 def test_the_verifier_knows_what_the_catalogue_knows() -> None:
     assert {model.__name__: model.v for model in CATALOGUE} == KNOWN
-    assert AUTHORITY_EVENTS | {"FieldsRedacted"} == ACTS
+    assert AUTHORITY_EVENTS | {"FieldsRedacted"} <= ACTS
 
 
 @pytest.mark.parametrize("event", sorted(ACTS | LISTING))
