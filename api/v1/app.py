@@ -25,6 +25,7 @@ from api.v1 import problems
 from api.v1.appending import Appending
 from api.v1.described import describe
 from api.v1.exports import export_router
+from api.v1.following import FollowingGauges, standing_still
 from api.v1.home import home_page
 from api.v1.reading import answered, first_alarm, log_router
 from api.v1.redaction import redaction_router
@@ -38,6 +39,7 @@ from ledger.domain.refusals import Refusal
 from ledger.merkle.tiles import MissingTile
 from ledger.store import evidence, statements
 from ledger.store.errors import StoreError
+from projections.engine import operations
 from projections.engine.answering import not_of_this_release
 
 VERSION = "0.1.0"
@@ -144,7 +146,7 @@ def _operations(app: FastAPI, ledger: Ledger) -> None:
     signed = Gauge("ledger_signed_size", "Entries under a checkpoint", ["study"], registry=registry)
     queued = Gauge("ledger_pooled", "Statements pooled in this process", ["study"], registry=registry)
     alarmed = Gauge("ledger_signer_alarm", "1 while an alarm about the log stands", ["study"], registry=registry)
-    witnesses = WitnessGauges(registry)
+    witnesses, following = WitnessGauges(registry), FollowingGauges(registry)
 
     @app.get("/", include_in_schema=False)
     def home() -> HTMLResponse:
@@ -164,14 +166,18 @@ def _operations(app: FastAPI, ledger: Ledger) -> None:
             missing = not_of_this_release(connection)
         if missing:
             return answered({"status": "another release answers", "needed": missing}, None, 503)
-        return answered({"status": "ready", "studies": len(ledger.studies())}, None)
+        still = standing_still(operations.standing(ledger.database))
+        return answered({"status": "ready", "studies": len(ledger.studies()), "standing_still": still}, None)
 
     @app.get("/health/ledger", tags=["operation"])
     def state() -> Response:
-        """Per study: committed and signed size, what waits, whether an alarm stands."""
+        """Per study: committed and signed size, what waits, whether an alarm stands; and what of its projections stands
+        still, which is an alarm too."""
         found = {study: _state(ledger, study) for study in ledger.studies()}
-        healthy = not any(one["alarm"] for one in found.values())
-        return answered({"status": "good" if healthy else "alarm", "studies": found}, None, 200 if healthy else 503)
+        still = standing_still(operations.standing(ledger.database))
+        healthy = not still and not any(one["alarm"] for one in found.values())
+        told = {"status": "good" if healthy else "alarm", "studies": found, "standing_still": still}
+        return answered(told, None, 200 if healthy else 503)
 
     @app.get("/metrics", include_in_schema=False)
     def metrics() -> Response:
@@ -183,6 +189,7 @@ def _operations(app: FastAPI, ledger: Ledger) -> None:
             alarmed.labels(study).set(1 if now["alarm"] else 0)
             if now["checkpointed"]:
                 witnesses.set(study, witness_state(ledger, study))
+        following.set(operations.standing(ledger.database))
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 

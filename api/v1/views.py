@@ -28,6 +28,7 @@ from projections.audit_trail import view as audit_trail
 from projections.changes import files as changes_as
 from projections.changes import view as changes
 from projections.cohort import view as cohort
+from projections.engine import operations
 from projections.engine.reading import Reader, open_reader
 from projections.engine.studies import cache_of
 from projections.outcomes import view as outcomes
@@ -189,6 +190,12 @@ def view_router(ledger: Ledger) -> APIRouter:
     ) -> Response:
         """The signed records that changed since, by investigator: to be reviewed and signed again."""
         return shown(study, "signatures", when, lambda r: signatures.to_sign_again(r, signer, subject, site))
+
+    @router.get("/event-versions")
+    def event_versions(study: str) -> Response:
+        """How many events of each version there are up to the signed size, and what this release makes of them."""
+        found = operations.event_versions(ledger.database, study_id(study))
+        return answered(found, state_of(ledger, study, str(found["size"]), None))
 
     @router.get("/protocol")
     def protocol(study: str, when: Cut) -> Response:

@@ -299,18 +299,18 @@ def subjects_of(
 
 def events_of(conn: Conn, study: str, start: int, stop: int) -> list[StoredEvent]:
     """The events of a range of indexes, in order."""
-    return _stored(conn, "events", {"study": study, "start": start, "stop": stop})
+    return stored_events(conn, "events", {"study": study, "start": start, "stop": stop})
 
 
 def aggregates_below(conn: Conn, study: str, after: dict[UUID, int], stop: int) -> list[StoredEvent]:
     """The events below an index of these originators, beyond the version that is held of each."""
     values = {"study": study, "originators": list(after), "after": list(after.values()), "stop": stop}
-    return _stored(conn, "aggregates", values)
+    return stored_events(conn, "aggregates", values)
 
 
 def first_events(conn: Conn, study: str, originators: Iterable[UUID], stop: int) -> list[StoredEvent]:
     """The first event of each of these originators that has one below an index."""
-    return _stored(conn, "first_events", {"study": study, "originators": list(originators), "stop": stop})
+    return stored_events(conn, "first_events", {"study": study, "originators": list(originators), "stop": stop})
 
 
 def topics_of(conn: Conn, study: str, events: Collection[str] | None, strange: bool = False) -> list[str]:
@@ -334,12 +334,13 @@ def events_of_topics(
     """The events of some topics from one index to below another, in order, read page by page."""
     values: dict[str, Any] = {"study": study, "stop": stop, "topics": list(topics), "limit": page, "start": start}
     while True:
-        found = _stored(conn, "events_of_topics", values)
+        found = stored_events(conn, "events_of_topics", values)
         yield from found
         if len(found) < page:
             return
         values["start"] = found[-1].idx + 1
 
 
-def _stored(conn: Conn, name: str, values: dict[str, Any]) -> list[StoredEvent]:
+def stored_events(conn: Conn, name: str, values: dict[str, Any]) -> list[StoredEvent]:
+    """The events that a named statement of the engine returns."""
     return [StoredEvent(*row) for row in conn.execute(SQL[name], values, binary=True)]

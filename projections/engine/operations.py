@@ -15,8 +15,8 @@ from psycopg.rows import TupleRow
 
 from ledger.store.database import Database
 from projections.definitions import NAMES, model_of, model_with, read_models
+from projections.engine import counting, replay, switching
 from projections.engine import digest as digests
-from projections.engine import replay, switching
 from projections.engine.answering import reading_values
 from projections.engine.definition import ReadModel
 from projections.engine.errors import StudyNotKnown
@@ -31,6 +31,7 @@ __all__ = [
     "Progress",
     "cancel",
     "digest",
+    "event_versions",
     "rebuild",
     "replays",
     "retire",
@@ -46,8 +47,8 @@ EVENTS_PER_WORKER = 20_000
 
 def standing(database: Database, study: str | None = None) -> list[dict[str, Any]]:
     """Every read model of every study, or of one: version, fingerprint, schema, position, how far behind the signed
-    size, whether it answers, whether this release has its code, and what stands still; and every projection
-    of which a study has none yet. Raises StudyNotKnown."""
+    size (in entries, and in seconds since the first of them was signed), whether it answers, whether this release has
+    its code, and what stands still; and every projection of which a study has none yet. Raises StudyNotKnown."""
     found = []
     with database.snapshot() as conn:
         for name, group in groupby(conn.execute(SQL["standing"]).fetchall(), lambda row: str(row[0])):
@@ -56,7 +57,9 @@ def standing(database: Database, study: str | None = None) -> list[dict[str, Any
                 told = [_standing(conn, row) for row in rows if row[1] is not None]
                 known = {one["name"] for one in told}
                 told += [
-                    _awaited(model, name, rows[0][6]) for model in read_models() if model.definition.name not in known
+                    _awaited(model, name, rows[0][6], rows[0][8])
+                    for model in read_models()
+                    if model.definition.name not in known
                 ]
                 found += sorted(told, key=lambda one: NAMES.index(one["name"]) if one["name"] in NAMES else len(NAMES))
     if study is not None and not found:
@@ -65,7 +68,7 @@ def standing(database: Database, study: str | None = None) -> list[dict[str, Any
 
 
 def _standing(conn: Conn, row: tuple[Any, ...]) -> dict[str, Any]:
-    study, name, version, fingerprint, schema, position, signed, live = row
+    study, name, version, fingerprint, schema, position, signed, live, behind_s = row
     stopped = stopped_in(conn, study, [schema])[schema]
     return {
         "study": study,
@@ -76,13 +79,14 @@ def _standing(conn: Conn, row: tuple[Any, ...]) -> dict[str, Any]:
         "position": position,
         "signed": signed,
         "behind": signed - position,
+        "behind_s": behind_s or 0.0,
         "live": live,
         "known": model_with(name, version, fingerprint) is not None,
         "stopped": [stopped[partition].as_dict() for partition in sorted(stopped)],
     }
 
 
-def _awaited(model: ReadModel, study: str, signed: int) -> dict[str, Any]:
+def _awaited(model: ReadModel, study: str, signed: int, behind_s: float | None) -> dict[str, Any]:
     """A projection that nobody has begun to follow in a study."""
     return {
         "study": study,
@@ -93,6 +97,7 @@ def _awaited(model: ReadModel, study: str, signed: int) -> dict[str, Any]:
         "position": 0,
         "signed": signed,
         "behind": signed,
+        "behind_s": behind_s or 0.0,
         "live": False,
         "known": True,
         "stopped": [],
@@ -124,6 +129,12 @@ def workers_for(conn: Conn, study: str, wanted: int | None) -> int:
     size = int(row[0]) if row is not None else 0
     usual = min(size // EVENTS_PER_WORKER, (os.cpu_count() or 1) // 2)
     return max(1, min(usual if wanted is None else wanted, MAX_WORKERS))
+
+
+def event_versions(database: Database, study: str) -> dict[str, Any]:
+    """How many events of each version a study holds: see `counting.event_versions`. Raises StudyNotKnown."""
+    with database.snapshot() as conn:
+        return counting.event_versions(conn, study)
 
 
 def told(one: Replay) -> dict[str, Any]:

@@ -61,6 +61,7 @@ def _building(conn: Conn, replay: Replay, signed: int) -> dict[str, Any]:
         "position": 0,
         "signed": signed,
         "behind": signed,
+        "behind_s": None,
         "live": False,
         "known": replay.target.model is not None,
         "stopped": [],

@@ -28,6 +28,7 @@ from psycopg.rows import TupleRow
 from ledger.store.database import Database, Listener
 from ledger.store.errors import StoreError, meaning
 from projections.engine import tables
+from projections.engine.counting import count_what_waits
 from projections.engine.definition import ReadModel
 from projections.engine.folding import Course
 from projections.engine.sql import SQL, on
@@ -113,6 +114,7 @@ class Runner:
         taken = 0
         with self._database.connection() as conn:
             self._lift(conn)
+            count_what_waits(conn)
             fingerprints = [fingerprint for _, _, fingerprint in self._known]
             values = {"fingerprints": fingerprints, "names": list(self._newest)}
             progress = True

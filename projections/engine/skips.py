@@ -17,11 +17,14 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.domain.catalogue import CATALOGUE
-from ledger.domain.skipping import DECISIONS, passed_over
-from projections.engine.folding import NOTHING, events_of_topics, stored_statement, topics_of
+from ledger.domain.skipping import passed_over
+from projections.engine.folding import NOTHING, stored_events, stored_statement
 from projections.engine.sql import SQL
 
 Conn = Connection[TupleRow]
+
+MOST_EVENTS = 2**53
+"""Indexes are JSON's whole numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,9 @@ class Decided:
     None where there is none."""
 
     def __init__(self, told: Iterable[Told], place: Callable[[int], tuple[str, UUID] | None]) -> None:
-        self._told, self._place = tuple(told), place
+        # One of another form is a later release's: whoever folds the study stands still at it.
+        self._told = tuple(one for one in told if _understood(one[1]))
+        self._place = place
 
     def skips(self, size: int) -> Skips:
         """What is passed over by the decisions below a size."""
@@ -94,18 +99,24 @@ class Decided:
 def decided_below(conn: Conn, study: str, size: int) -> Decided:
     """The decisions of a study below a size, as the database has them."""
     told: list[Told] = []
-    for event in events_of_topics(conn, study, topics_of(conn, study, DECISIONS), size):
+    for event in stored_events(conn, "decisions", {"study": study, "stop": size}):
         statement = stored_statement(event)
         _, body, *_ = CATALOGUE.current(statement, event.idx)
         told.append((statement.event, body, event.idx))
     if not told:
         return NOTHING_DECIDED
-    wanted = {"study": study, "indexes": sorted({body["index"] for _, body, _ in told})}
+    indexes = sorted({body["index"] for _, body, _ in told if _understood(body)})
+    wanted = {"study": study, "indexes": indexes}
     places = {
         index: (str(topic).partition("/")[0], originator)
         for index, topic, originator in conn.execute(SQL["places"], wanted)
     }
     return Decided(told, places.get)
+
+
+def _understood(body: Mapping[str, Any]) -> bool:
+    index = body.get("index")
+    return type(body.get("projection")) is str and type(index) is int and 0 <= index < MOST_EVENTS
 
 
 NOTHING_DECIDED = Decided((), lambda index: None)

@@ -34,7 +34,9 @@ from projections.engine.definition import STUDY_PARTITION, ReadModel
 from projections.engine.errors import SubjectAmbiguous, SubjectNotFound
 from projections.engine.folding import FoldFailed, subjects_of
 from projections.engine.reading import cut_size
+from projections.engine.skips import decided_below
 from projections.engine.sql import SQL
+from projections.engine.stopping import stopped_in
 from projections.engine.workers import PATIENCE
 from projections.exports.log_part import (
     Report,
@@ -259,10 +261,11 @@ def _projections(
 ) -> tuple[list[Part], dict[str, str]]:
     """Every projection in order of its name: as it is shown where it stands at the size, else folded."""
     models = sorted(read_models(), key=lambda model: model.definition.name)
-    folded = [model for model in models if not _stands_at(conn, facts.study, model, facts.as_of)]
+    folded = [model for model in models if not _stands_at(conn, facts, model)]
     fold = Fold(folded, spool)
     if folded:
-        source = DatabaseSource(conn, facts.study, study_aggregate_id(facts.origin), facts.as_of)
+        own = study_aggregate_id(facts.origin)
+        source = DatabaseSource(conn, facts.study, own, facts.as_of, facts.checkpoint.size)
         try:
             done = 0
             for events in fold.run(source, only):
@@ -295,7 +298,14 @@ def _written(
     return parts
 
 
-def _stands_at(conn: Conn, study: str, model: ReadModel, size: int) -> bool:
-    """Whether this release's read model is the one that answers, and stands at exactly this size."""
-    row = conn.execute(SQL["reading_of"], reading_values(study, model.definition.name)).fetchone()
-    return row is not None and (row[1], row[3]) == (model.schema, size)
+def _stands_at(conn: Conn, facts: Facts, model: ReadModel) -> bool:
+    """Whether this release's read model is the one that answers, stands at exactly the size with nothing of it standing
+    still, and passes over what the log that is handed out says."""
+    name, size = model.definition.name, facts.as_of
+    row = conn.execute(SQL["reading_of"], reading_values(facts.study, name)).fetchone()
+    if row is None or (row[1], row[3]) != (model.schema, size):
+        return False
+    if stopped_in(conn, facts.study, [model.schema])[model.schema]:
+        return False
+    decided = decided_below(conn, facts.study, facts.checkpoint.size)
+    return not any(about == name for about, _ in decided.since(size))

@@ -25,7 +25,8 @@ from ledger.store.database import Conn
 from projections.engine import digest as digests
 from projections.engine.definition import STUDY_PARTITION, Definition, ReadModel, partition_of
 from projections.engine.digest import Digest
-from projections.engine.folding import StoredEvent, aggregates_below, fold_one, new_aggregate
+from projections.engine.folding import NOTHING, FoldFailed, StoredEvent, aggregates_below, fold_variants
+from projections.engine.skips import Skips, skips_of
 from projections.engine.sql import SQL
 from projections.exports.spool import Spool
 
@@ -121,15 +122,19 @@ class Source(Protocol):
     def events(self, wanted: Sequence[UUID]) -> Iterable[StoredEvent]:
         """The events of these aggregates, those of each in order of its version."""
 
+    def skips(self) -> Skips:
+        """What projections pass over, by every decision of the log that is handed out."""
+
 
 @dataclass(frozen=True)
 class DatabaseSource:
-    """The log as the database holds it, for a snapshot."""
+    """The log as the database holds it below `size`, for a snapshot; decisions count below the size that is `known`."""
 
     conn: Conn
     study_id: str
     study: UUID
     size: int
+    known: int
     at_once: int = 20_000
 
     def aggregates(self) -> Mapping[UUID, int]:
@@ -139,6 +144,10 @@ class DatabaseSource:
     def events(self, wanted: Sequence[UUID]) -> Iterable[StoredEvent]:
         """Read in one statement."""
         return aggregates_below(self.conn, self.study_id, dict.fromkeys(wanted, 0), self.size)
+
+    def skips(self) -> Skips:
+        """By the decisions that the database has."""
+        return skips_of(self.conn, self.study_id, self.known)
 
 
 class Fold:
@@ -163,21 +172,28 @@ class Fold:
                 for table in model.definition.tables:
                     key = model.definition.name, table.name
                     self._tables[key], files[key] = stack.enter_context(self._spool.scratch())
-            ordered = sorted(counted, key=lambda about: _partition(about, source.study))
+            ordered, skips = sorted(counted, key=lambda about: _partition(about, source.study)), source.skips()
             for chunk in _chunks(ordered, counted, source.at_once):
-                self._fold(source, chunk, files)
+                self._fold(source, chunk, files, skips)
                 yield sum(counted[about] for about in chunk)
 
-    def _fold(self, source: Source, chunk: Sequence[UUID], files: Mapping[tuple[str, str], BinaryIO]) -> None:
-        aggregates = {about: new_aggregate(about, source.study) for about in chunk}
-        for event in source.events(chunk):
-            fold_one(aggregates[event.originator], event)
+    def _fold(
+        self, source: Source, chunk: Sequence[UUID], files: Mapping[tuple[str, str], BinaryIO], skips: Skips
+    ) -> None:
+        variants = skips.variants(model.definition.name for model in self._models)
+        folded = fold_variants(source.events(chunk), source.study, chunk, variants)
         for about in chunk:
-            aggregate = aggregates.pop(about)
-            records = list(aggregate.records)
             for model in self._models:
-                made = model.definition.rows(aggregate, records)
-                self._take(model.definition, partition_of(aggregate), made, files)
+                definition = model.definition
+                aggregate = folded[about, skips.of(definition.name, about)]
+                try:
+                    made = list(definition.rows(aggregate, list(aggregate.records)))
+                except Exception as error:  # whatever a handler raises: its projection cannot be handed out
+                    at, because = aggregate.records.last_index, f"{type(error).__name__}: {error}"
+                    raise FoldFailed(at, f"or an earlier one, in {definition.name}", because) from error
+                self._take(definition, partition_of(aggregate), made, files)
+            for skipped in variants.get(about, (NOTHING,)):
+                del folded[about, skipped]
 
     def _take(
         self,

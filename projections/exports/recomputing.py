@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from array import array
 from collections import Counter
@@ -23,6 +24,7 @@ from typing import Any
 from uuid import UUID
 
 from ledger.domain.aggregate import aggregate_id, study_aggregate_id
+from ledger.domain.skipping import DECISIONS
 from ledger.signing.statement import read_stored
 from ledger.verify.attached import Logged, ViewFinding
 from ledger.verify.bundle import MANIFEST, Bundle, Unreadable
@@ -30,6 +32,7 @@ from projections.definitions import NAMES, model_of
 from projections.engine.collector import collecting_rarely
 from projections.engine.definition import STUDY_PARTITION, ReadModel
 from projections.engine.folding import FoldFailed, StoredEvent
+from projections.engine.skips import Decided, Skips, Told
 from projections.exports.projected import Fold, head_line, member
 from projections.exports.spool import Spool
 
@@ -104,7 +107,7 @@ def _compared(bundle: Bundle, entries: Entries, stated: Sequence[_Stated], spool
     size = stated[0].size  # of all: the manifest's
     fold = Fold([one.model for one in stated], spool)
     try:
-        source = BundleSource(entries, size)
+        source = BundleSource(entries, size, int(json.loads(bundle.read(MANIFEST))["size"]))
         if source.size != size:
             for one in stated:
                 yield ViewFinding(one.name, "failed", f"it stands for {size} entries, and there are {source.size}")
@@ -128,19 +131,27 @@ def _compared(bundle: Bundle, entries: Entries, stated: Sequence[_Stated], spool
 
 
 class BundleSource:
-    """A bundle's entries below a size, for folding; reads them once for each `at_once` events."""
+    """A bundle's entries below a size, for folding; reads them once for each `at_once` events. Decisions to pass over
+    count below the size that is `known`."""
 
     at_once = 50_000
 
-    def __init__(self, entries: Entries, size: int) -> None:
+    def __init__(self, entries: Entries, size: int, known: int) -> None:
         self._entries, self._stop = entries, size
+        self._decisions: list[Told] = []
+        self._events: list[str] = []
         self._numbers: dict[UUID, int] = {}
         self._owners = array("q")
         self._versions = array("q")
         self.study = UUID(int=0)
         counted: Counter[int] = Counter()
-        for entry in entries(size):
+        for entry in entries(known):
             claims = _claims(entry)
+            if claims["event"] in DECISIONS:
+                self._decisions.append((claims["event"], claims.get("body", {}), entry.index))
+            if entry.index >= size:
+                continue
+            self._events.append(sys.intern(claims["event"]))
             if entry.index == 0:
                 self.study = study_aggregate_id(claims["aud"])
             owner = self._numbers.setdefault(aggregate_id(claims, self.study), len(self._numbers))
@@ -153,6 +164,17 @@ class BundleSource:
     def size(self) -> int:
         """How many entries there are."""
         return len(self._owners)
+
+    def skips(self) -> Skips:
+        """By the decisions among the bundle's entries."""
+        owners = {number: about for about, number in self._numbers.items()}
+
+        def place(index: int) -> tuple[str, UUID] | None:
+            known = 0 <= index < self.size
+            return (self._events[index], owners[self._owners[index]]) if known else None
+
+        decided = Decided(self._decisions, place)
+        return decided.skips(max((index for _, _, index in self._decisions), default=-1) + 1)
 
     def aggregates(self) -> Mapping[UUID, int]:
         """Every aggregate with the number of its events."""

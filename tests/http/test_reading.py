@@ -13,6 +13,8 @@ import pytest
 
 from api.v1 import reading
 from ledger.store.embedded import DatabaseUrls
+from projections.definitions import model_of
+from projections.engine.sql import on
 from tests.http.conftest import Server, follow, listening
 from tests.http.test_problems import problem
 from tests.scenario.checker import check_everything
@@ -201,6 +203,44 @@ def test_operations_are_told(server: Server) -> None:
     metrics = server.http.get("/metrics").text
     for name in ("ledger_size", "ledger_signed_size", "ledger_pooled", "ledger_signer_alarm"):
         assert f'{name}{{study="{server.study}"}}' in metrics
+    follow(server.ledger)
+    still = server.http.get("/health/ready").json()["standing_still"]
+    assert still == [] == server.http.get("/health/ledger").json()["standing_still"]
+    metrics = server.http.get("/metrics").text
+    for name in ("position", "signed_size", "lag_entries", "lag_seconds", "stopped_partitions", "live"):
+        assert f'ledger_projection_{name}{{projection="patient",schema="rm_patient_v' in metrics
+
+
+def test_what_stands_still_is_named_by_health_and_metrics_without_a_subject(server: Server, trial: Simulator) -> None:
+    person = trial.subject("7")
+    trial.record(trial.staff().coordinator, "SubjectScreened", person, number="7", population="patient")
+    follow(server.ledger)
+    model = model_of("safety")
+    with server.ledger.projector_database() as projector, projector.connection() as conn:
+        told = {"study": server.study, "partition": person.label.partition("/")[2], "idx": 5, "event": "VisitRecorded"}
+        conn.execute(on("stop", model.schema), {**told, "because": "ValueError: secret"})
+    ready = server.http.get("/health/ready")
+    assert ready.status_code == 200
+    (still,) = ready.json()["standing_still"]
+    assert (still["projection"], still["live"], still["stopped"]) == (
+        "safety", True, [{"index": 5, "event": "VisitRecorded"}],
+    )  # fmt: skip
+    state = server.http.get("/health/ledger")
+    assert (state.status_code, state.json()["status"], state.json()["standing_still"]) == (503, "alarm", [still])
+    metrics = server.http.get("/metrics").text
+    assert f'ledger_projection_stopped_partitions{{projection="safety",schema="{model.schema}"' in metrics
+    for text in (ready.text, state.text, metrics):
+        assert person.label.partition("/")[2] not in text and "secret" not in text
+
+
+def test_the_versions_of_events_are_counted_up_to_the_signed_size(server: Server, trial: Simulator) -> None:
+    answer = server.http.get(server.path("/event-versions"))
+    found = answer.json()
+    assert answer.headers["Ledger-Index"] == str(found["size"])
+    assert sum(one["count"] for one in found["events"]) == found["size"] > 0
+    (opened,) = [one for one in found["events"] if one["event"] == "StudyOpened"]
+    assert (opened["version"], opened["count"], opened["read_as"]) == (1, 1, "written")
+    assert server.http.get("/v1/studies/NO-STUDY/event-versions").status_code == 404
 
 
 def test_the_page_at_the_top_loads_nothing_from_elsewhere(server: Server) -> None:

@@ -339,10 +339,14 @@ LEFT JOIN projection.positions AS o ON o.schema_name = p.schema_name AND o.study
 WHERE p.study_id = %(study)s
 
 -- standing --
--- Returns every study with each of its read models: its definition, its position, the signed size, whether it answers.
+-- Returns every study with each of its read models: its definition, its position, the signed size, whether it answers,
+-- and for how many seconds the first entry that it has not taken in has been signed.
 SELECT s.study_id, d.name, d.version, d.fingerprint, d.schema_name, o.position, coalesce(c.size, 0),
        EXISTS (SELECT FROM projection.pointers AS p
-               WHERE p.study_id = s.study_id AND p.schema_name = d.schema_name)
+               WHERE p.study_id = s.study_id AND p.schema_name = d.schema_name),
+       greatest(extract(epoch FROM clock_timestamp() - (
+           SELECT signed_at FROM ledger.checkpoints WHERE study_id = s.study_id AND size > coalesce(o.position, 0)
+           ORDER BY size LIMIT 1)), 0)::float8
 FROM ledger.studies AS s
 LEFT JOIN projection.positions AS o ON o.study_id = s.study_id
 LEFT JOIN projection.definitions AS d ON d.schema_name = o.schema_name
@@ -428,3 +432,66 @@ WHERE s.study_id = %(study)s
 -- redactions_below --
 -- Returns how many disclosures of a study are redacted by what stands below an index.
 SELECT count(*) FROM ledger.redactions WHERE study_id = %(study)s AND effective_idx < %(size)s
+
+-- uncounted --
+-- Returns the studies of which enough events wait to be counted, or too many are, with the signed size.
+SELECT s.study_id, coalesce(c.size, 0)
+FROM ledger.studies AS s
+LEFT JOIN LATERAL (
+    SELECT size FROM ledger.checkpoints WHERE study_id = s.study_id ORDER BY size DESC LIMIT 1
+) AS c ON true
+LEFT JOIN projection.counted AS n ON n.study_id = s.study_id
+WHERE coalesce(c.size, 0) - coalesce(n.size, 0) >= %(at_least)s OR n.size > coalesce(c.size, 0)
+ORDER BY s.study_id
+
+-- begin_counting --
+-- Begins the counts of a study, unless they were begun: asked first, for a conflict would wait for whoever counts.
+INSERT INTO projection.counted (study_id, size)
+SELECT %(study)s, 0 WHERE NOT EXISTS (SELECT FROM projection.counted WHERE study_id = %(study)s)
+ON CONFLICT (study_id) DO NOTHING
+
+-- lock_counted --
+-- Takes the counts of a study, unless another process has them: how many events are counted.
+SELECT size FROM projection.counted WHERE study_id = %(study)s FOR UPDATE SKIP LOCKED
+
+-- forget_counts --
+-- Takes the counts of a study away, to be counted anew in this transaction.
+DELETE FROM projection.event_counts WHERE study_id = %(study)s
+
+-- add_counts --
+-- Adds the events of a range to the counts, by topic.
+INSERT INTO projection.event_counts AS held (study_id, topic, count)
+SELECT study_id, topic, count(*) FROM ledger.events
+WHERE study_id = %(study)s AND idx >= %(start)s AND idx < %(stop)s
+GROUP BY study_id, topic
+ON CONFLICT (study_id, topic) DO UPDATE SET count = held.count + excluded.count
+
+-- counted_to --
+-- Notes how many events are counted.
+UPDATE projection.counted SET size = %(stop)s WHERE study_id = %(study)s
+
+-- counted_of --
+-- Returns the signed size of a study and how many of its events are counted.
+SELECT coalesce((SELECT size FROM ledger.checkpoints WHERE study_id = s.study_id ORDER BY size DESC LIMIT 1), 0),
+       coalesce((SELECT size FROM projection.counted WHERE study_id = s.study_id), 0)
+FROM ledger.studies AS s WHERE s.study_id = %(study)s
+
+-- event_counts --
+-- Returns the counts of a study, by topic.
+SELECT topic, count FROM projection.event_counts WHERE study_id = %(study)s
+
+-- count_range --
+-- Counts the events of a range, by topic.
+SELECT topic, count(*) FROM ledger.events
+WHERE study_id = %(study)s AND idx >= %(start)s AND idx < %(stop)s
+GROUP BY topic
+
+-- decisions --
+-- Returns what was decided about passing over events, in whatever version, each kind from its own range of the index.
+SELECT d.* FROM (
+    SELECT idx, originator_id, originator_version, state, disclosures, recorded_at, redacted FROM ledger.entries
+    WHERE study_id = %(study)s AND topic >= 'EventSkipped/' AND topic < 'EventSkipped0' AND idx < %(stop)s
+    UNION ALL
+    SELECT idx, originator_id, originator_version, state, disclosures, recorded_at, redacted FROM ledger.entries
+    WHERE study_id = %(study)s AND topic >= 'SkippingEnded/' AND topic < 'SkippingEnded0' AND idx < %(stop)s
+) AS d ORDER BY d.idx

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
 from ledger.domain.skipping import CHANGING
 from ledger.store.database import Database
-from projections.definitions import DEFINITIONS
+from ledger.verify.attached import Logged
+from projections.definitions import DEFINITIONS, model_of
 from projections.engine.definition import partition_of
-from projections.engine.digest import of_rows
+from projections.engine.digest import of_rows, of_tables
 from projections.engine.folding import NOTHING, Course, aggregates_below, events_of, fold_variants
 from projections.engine.skips import skips_of
+from projections.exports.projected import DatabaseSource, Fold
+from projections.exports.recomputing import BundleSource
+from projections.exports.spool import Spool
 from tests.integration.projections.book import Book
 from tests.integration.projections.course import write
 
@@ -97,3 +107,52 @@ def test_acts_without_their_record_change_nothing(book: Book, database: Database
             assert aggregate.records.get(named) is None
             act = aggregate.records.get(book.statements[place].jti)
             assert act is not None and aggregate.records.target_of(act) is None
+
+
+@pytest.mark.parametrize("cut", [0, 3], ids=["at the newest size", "as of an earlier one"])
+def test_a_bundle_is_folded_without_it_by_whoever_verifies_it(
+    book: Book, database: Database, follow: Callable[[], int], tmp_path: Path, cut: int
+) -> None:
+    """From the log in the database, from the entries of the bundle, and as a follower has it: the same bytes."""
+    write(book)
+    index = next(row.idx for row in book.rows if row.topic.startswith("AdverseEventReported"))
+    skip(book, index, "safety")
+    skip(book, index, "patient")
+    skip(book, index, "patient", "SkippingEnded")
+    known = book.sign()
+    size = known - cut
+    logged = [Logged(row.idx, row.recorded_at, row.jwt, tuple(row.disclosures)) for row in book.rows]
+    models = [model_of(name) for name in ("safety", "patient", "audit_trail")]
+    with database.snapshot() as conn, Spool(tmp_path) as spool:
+        sources = (
+            DatabaseSource(conn, book.study, book.own, size, known),
+            BundleSource(lambda stop: iter(logged[:stop]), size, known),
+        )
+        made = []
+        for source in sources:
+            fold = Fold(models, spool)
+            assert sum(fold.run(source)) == size
+            for model in models:
+                out = BytesIO()
+                made.append((model.definition.name, fold.write(out, model, size), out.getvalue()))
+    assert made[:3] == made[3:]
+    assert f'"idx",{index}'.encode() not in made[0][2] and made[0][1].rows < made[1][1].rows
+    follow()
+    if not cut:
+        with database.snapshot() as conn:
+            for name, digest, _ in made[:3]:
+                model = model_of(name)
+                assert of_tables(conn, model.schema, model.definition, book.study).root == digest.root
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"projection": "patient"}, {"projection": 1, "index": 3}, {"index": True}, {"projection": "x", "index": -1}],
+)
+def test_a_decision_of_a_form_that_nobody_here_knows_passes_over_nothing(
+    book: Book, database: Database, body: dict[str, object]
+) -> None:
+    book.tell("EventSkipped", iss="dm", role="data-manager", site=None, body=body, reason="later")
+    book.sign()
+    with database.connection() as conn:
+        assert skips_of(conn, book.study, book.size).by_projection == {}
