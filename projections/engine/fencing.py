@@ -93,11 +93,12 @@ def _lock(conn: Conn, study: str, side: Side) -> int:
 
 
 def _wait_for(own: Database, study: str, side: Side, size: int) -> None:
-    """Wait until a read model stands at a size or beyond, following it where this release can."""
+    """Wait until a read model stands at a size or beyond, following it so far where this release can: the other is held
+    meanwhile."""
     model, deadline = side.model, time.monotonic() + FENCE_S
     while True:
         if model is not None:
-            Runner(own, [model], tries=False).catch_up(only=study)
+            Runner(own, [model], until=size, tries=False).catch_up(only=study)
         with own.connection() as other:
             positions: dict[str, int] = dict(other.execute(SQL["positions"], {"study": study}).fetchall())
         stands = positions.get(side.schema, -1)

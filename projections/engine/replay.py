@@ -210,15 +210,16 @@ def _build(run: _Run, wanted: Sequence[Replay]) -> None:
         if not waiting:
             return
         groups: dict[tuple[int, ...], list[Replay]] = {}
+        ceiling = _signed(run.conn, run.study)  # one for all: what is appended meanwhile would part them
         for replay in waiting:
-            far = _planned(run, replay)
+            far = _planned(run, replay, ceiling)
             groups.setdefault((far.ceiling, far.parts, *far.which), []).append(replay)
         for group in groups.values():
             _build_group(run, group)
 
 
-def _planned(run: _Run, replay: Replay) -> Standing:
-    """How far a build is; its parts are noted first where they are not, or no longer."""
+def _planned(run: _Run, replay: Replay, ceiling: int) -> Standing:
+    """How far a build is; its parts up to `ceiling` are noted first where they are not, or no longer."""
     conn, schema = run.conn, replay.target.schema
     with conn.transaction():
         conn.execute(SQL["lock_replay"], {"replay": replay.id})
@@ -227,7 +228,6 @@ def _planned(run: _Run, replay: Replay) -> Standing:
         far = standing(conn, run.study, schema)
         if far.parts and replay.state == "building":
             return far
-        ceiling = _signed(conn, run.study)
         begin_parts(conn, run.study, schema, ceiling, run.terms.part_events)
         conn.execute(SQL["plan_replay"], {"replay": replay.id, "ceiling": ceiling})
         return standing(conn, run.study, schema)
@@ -323,7 +323,7 @@ def _compared(run: _Run, replay: Replay) -> Replay:
             first = _first(run, now)
             now = replays.refreshed(run.conn, replay)
             if first:
-                Runner(run.own, [_model(now)]).catch_up(only=run.study)
+                Runner(run.own, [_model(now)], until=_signed(run.conn, run.study)).catch_up(only=run.study)
                 return now
         _catch_up(run, now)
         stopped = _stopped(run, now)
@@ -338,12 +338,13 @@ def _compared(run: _Run, replay: Replay) -> Replay:
 
 
 def _catch_up(run: _Run, replay: Replay) -> None:
-    """Follow with both read models as far as is signed, like any follower."""
+    """Follow with both read models, like any follower, as far as is signed now: whoever goes on until nothing is left
+    to take in goes on for ever where appends never pause."""
     with run.conn.transaction():
         run.conn.execute(SQL["lock_replay"], {"replay": replay.id})
         replays.move(run.conn, replay, "catching up", "catching up", "comparing", *replays.COMPARED)
     models = {model.identity: model for side in (replay.source, replay.target) if side and (model := side.model)}
-    Runner(run.own, list(models.values()), tries=False).catch_up(only=run.study)
+    Runner(run.own, list(models.values()), until=_signed(run.conn, run.study), tries=False).catch_up(only=run.study)
 
 
 def _stopped(run: _Run, replay: Replay) -> dict[str, Any] | None:

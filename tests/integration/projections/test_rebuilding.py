@@ -130,6 +130,51 @@ def test_what_is_recorded_during_a_rebuild_is_in_it(followed: Book, projector: D
     assert built(projector, made) == digests(projector)["patient"]
 
 
+def test_a_rebuild_ends_while_appends_never_pause(
+    followed: Book, projector: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After every batch that anybody takes in, something more is recorded."""
+    taken: list[int] = []
+    step = Runner.step
+
+    def one_more(*_: Any) -> None:
+        followed.tell("SubjectScreened", followed.size, number=f"P-{followed.size}")
+        followed.sign()
+
+    def and_one_more(runner: Runner, *given: Any) -> int:
+        batches = step(runner, *given)
+        taken.append(batches)
+        assert len(taken) < 100, "it goes on as long as appends do"
+        one_more()
+        return batches
+
+    monkeypatch.setattr(Runner, "step", and_one_more)
+    made = rebuild(projector, "patient", "cohort", progress=one_more)
+    assert taken
+    assert [one["state"] for one in made] == ["ready", "ready"]
+
+
+def test_projections_that_are_begun_together_are_built_together_while_appends_go_on(
+    followed: Book, projector: Database
+) -> None:
+    def meanwhile(progress: Progress) -> None:
+        if progress.step == "build":
+            together.append(progress.projections)
+
+    together: list[tuple[str, ...]] = []
+    signed = replay._signed
+
+    def growing(conn: Connection[Any], study: str) -> int:
+        followed.tell("SubjectScreened", 100 + followed.size, number=f"P-{followed.size}")
+        followed.sign()
+        return signed(conn, study)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replay, "_signed", growing)
+        rebuild(projector, "patient", "cohort", "schedule", progress=meanwhile)
+    assert set(together) == {("patient", "cohort", "schedule")}
+
+
 def test_a_rebuild_of_a_study_that_nobody_followed_lets_it_answer(book: Book, projector: Database) -> None:
     write(book)
     made = rebuild(projector)
