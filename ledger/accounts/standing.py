@@ -17,7 +17,7 @@ from ledger.signing.statement import Statement, read_stored
 from ledger.store import statements
 from ledger.store.database import Conn
 
-EVENTS = AUTHORITY_EVENTS | {"CredentialOffered", "AccountLocked", "AccountUnlocked", "PersonRenamed"}
+EVENTS = AUTHORITY_EVENTS | {"CredentialOffered", "AccountLocked", "AccountUnlocked"}
 PAGE = 1_000
 
 

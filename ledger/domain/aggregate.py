@@ -30,6 +30,7 @@ AUTHORITY_EVENTS = frozenset(
         "DelegationEnded",
         "LogKeyRotated",
         "CeremonyRequired",
+        "PersonRenamed",
         "AccountabilityStated",
         "AccountabilityAccepted",
         "SignatureReaffirmed",
