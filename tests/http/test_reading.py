@@ -231,6 +231,12 @@ def test_what_stands_still_is_named_by_health_and_metrics_without_a_subject(serv
     assert f'ledger_projection_stopped_partitions{{projection="safety",schema="{model.schema}"' in metrics
     for text in (ready.text, state.text, metrics):
         assert person.label.partition("/")[2] not in text and "secret" not in text
+    with (
+        server.ledger.projector_database() as projector,
+        projector.connection() as conn,
+    ):  # the server serves others too
+        conn.execute(on("lift", model.schema), told)
+    assert server.http.get("/health/ledger").json()["standing_still"] == []
 
 
 def test_the_versions_of_events_are_counted_up_to_the_signed_size(server: Server, trial: Simulator) -> None:
