@@ -218,6 +218,8 @@ def _look_after(ledger: Ledger, stop: threading.Event) -> None:
             log.error("redactions-wait", because=str(error))
         except ReplayNotRecorded as refusal:
             log.error("replay-not-recorded", because=refusal.because)
+        except Exception as error:  # whoever looks after the others must not end by what it meets
+            log.error("watch-goes-on", because=f"{type(error).__name__}: {error}")
         stop.wait(WATCH_SECONDS)
     if projector is not None:
         _end(projector)

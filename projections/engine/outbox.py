@@ -2,7 +2,8 @@
 
 A step is noted in the transaction that makes it true, and goes into the ledger afterwards, under an event id that
 follows from the replay and the step's number: whoever was killed in between, whoever looks next puts it there, and
-nobody twice. Every command about projections looks, and a server does.
+nobody twice. Every command about projections looks, and a server does. A step that cannot be put there holds up the
+later ones of its replay, which would stand before it, and nobody else's.
 """
 
 from __future__ import annotations
@@ -28,17 +29,36 @@ EVENT = "ReplayConcluded"
 
 def flush(ledger: Ledger) -> list[tuple[str, int]]:
     """Put what was concluded and does not stand in the ledger yet there; returns study and index of each. Raises
-    ReplayNotRecorded and the store's errors; what is left waits for the next look."""
+    ReplayNotRecorded, after everything that could be put there, and the store's errors; what is left waits for the next
+    look."""
     with ledger.database.connection() as conn:
         if conn.execute(SQL["waiting_steps"]).fetchone() is None:
             return []
     recorded = []
+    left: dict[UUID, ReplayNotRecorded] = {}
     with ledger.projector_database() as projector, projector.connection() as own, ledger.database.connection() as conn:
-        for replay, study, name, number, _step, at, report in own.execute(SQL["waiting_steps"]).fetchall():
-            index = _recorded(ledger, conn, study, jti_of(replay, number), name, {**report, "at": at.isoformat()})
+        for replay, study, name, number, step, at, report in own.execute(SQL["waiting_steps"]).fetchall():
+            if replay in left:
+                continue
+            try:
+                told = _checked(replay, name, step, report)
+                index = _recorded(ledger, conn, study, jti_of(replay, number), name, {**told, "at": at.isoformat()})
+            except ReplayNotRecorded as refusal:
+                left[replay] = refusal
+                continue
             own.execute(SQL["step_recorded"], {"replay": replay, "number": number, "idx": index})
             recorded.append((study, index))
+    for waits in left.values():
+        raise waits
     return recorded
+
+
+def _checked(replay: UUID, name: str, step: str, report: Any) -> dict[str, Any]:
+    """The report of a step, if it is of this step: what the ledger states is never another's words."""
+    stands = (str(replay), name, step)
+    if not isinstance(report, dict) or tuple(report.get(one) for one in ("replay", "projection", "step")) != stands:
+        raise ReplayNotRecorded(f"what is noted of the step {step!r} of the replay {replay} is not about it")
+    return report
 
 
 def jti_of(replay: UUID, number: int) -> str:

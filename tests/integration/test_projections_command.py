@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from psycopg.types.json import Jsonb
 
+from api.cli.serve import _look_after
 from api.client.signing import Actor
 from ledger.application import Ledger
 from ledger.home import Home
@@ -22,8 +24,10 @@ from ledger.settings import Settings
 from ledger.store.statements import select_events
 from projections.definitions import NAMES, known_models
 from projections.engine import outbox
+from projections.engine.errors import ReplayNotRecorded
 from projections.engine.sql import SQL
 from tests.integration.test_keys_command import DONE, ORIGIN, REFUSED, STUDY, USAGE, Desk
+from tests.scenario.waiting import wait_until
 
 UNDECIDED = 2
 
@@ -160,6 +164,32 @@ def test_what_was_concluded_is_recorded_once_though_the_recorder_was_killed(desk
     assert len(concluded(desk)) == before
 
 
+def test_a_step_that_is_another_s_words_is_not_recorded_and_holds_up_no_other(desk: Desk) -> None:
+    """Whoever gets at the table of steps has the ledger state nothing about another replay, nor what is no step."""
+    ledger: Ledger = desk.ledger  # type: ignore[attr-defined]
+    for name in ("cohort", "outcomes"):
+        projections(desk, "rebuild", name)
+        projections(desk, "cancel", name)
+    before = concluded(desk)
+    sound = "SELECT replay_id FROM projection.replay_steps JOIN projection.replays USING (replay_id) WHERE name = %s"
+    add = (
+        "INSERT INTO projection.replay_steps (replay_id, number, step, report) "
+        "SELECT %s, max(number) + 1, 'switched', %s FROM projection.replay_steps WHERE replay_id = %s"
+    )
+    with ledger.projector_database() as database, database.connection() as conn:
+        (one,), (other,) = (conn.execute(sound, (name,)).fetchone() or () for name in ("cohort", "outcomes"))
+        words = {"replay": str(other), "projection": "outcomes", "step": "switched", "by": "nobody"}
+        for forged in (words, ["no report"], "words"):
+            conn.execute(add, (one, Jsonb(forged), one))
+            conn.execute(add, (other, Jsonb(words), other))
+            try:
+                with pytest.raises(ReplayNotRecorded, match="not about it"):
+                    outbox.flush(ledger)
+            finally:
+                conn.execute("DELETE FROM projection.replay_steps WHERE idx IS NULL")
+    assert concluded(desk) == [*before, *[("switched", "outcomes")] * 3]
+
+
 def test_progress_without_a_terminal_is_plain_lines_and_with_json_one_object_a_line(desk: Desk) -> None:
     environment = {**os.environ, "TRIAL_LEDGER_HOME": str(desk.home)}
     command = [sys.executable, "-m", "api.cli", "projections", "rebuild", "cohort", "--study", STUDY]
@@ -205,3 +235,25 @@ def test_code_that_was_changed_under_its_version_serves_follows_and_switches_not
             assert projections(desk, "list")["projections"], "what stands where can still be seen"
         finally:
             conn.execute(changed, [mine, Jsonb({}), other[0]])
+
+
+def test_whatever_the_server_meets_in_looking_after_the_others_it_goes_on(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger: Ledger = desk.ledger  # type: ignore[attr-defined]
+    met = []
+
+    def never_thought_of(_: Ledger) -> None:
+        met.append(1)
+        raise TypeError("nobody thought of this")
+
+    monkeypatch.setattr(outbox, "flush", never_thought_of)
+    stop = threading.Event()
+    watch = threading.Thread(target=_look_after, args=(ledger, stop))
+    watch.start()
+    try:
+        wait_until(lambda: len(met) > 1 or not watch.is_alive(), "another look")
+        assert watch.is_alive()
+    finally:
+        stop.set()
+        watch.join()
