@@ -4,7 +4,8 @@ The only thing trusted is the signer's own state beside the database: size and r
 are evidence bundles and lines of the change feed, as integrators and mirrors keep them; none of them is believed.
  1. every index from the database's size to the signed size is looked for in the sources;
  2. the tree over the database's own and the found entries must have the signed root, or nothing is written: so each
-    entry is the signed one, in its place, with the ledger's time, and the database's own entries are the signed ones;
+    entry is the signed one, in its place, with the ledger's time, and the database's own entries are the signed ones.
+    Where sources tell an entry differently, each source is believed first, and each last, until the root fits;
  3. each entry's disclosures must be whole, other than those that are redacted by the register or by entries;
  4. they are appended in order, some hundred a transaction, with the redactions and ceremonies that they carry; then
     the register of redactions is applied.
@@ -15,7 +16,7 @@ and the loser finds nothing missing. A writer appends nothing meanwhile: its ala
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -69,8 +70,7 @@ def restore_entries(ledger: Ledger, study: str, sources: Sequence[Path], reason:
     missing = Missing(head.size, state.size)
     for path in sources:
         read_source(path, missing)
-    entries = _complete(missing)
-    _check_root(head, entries, state.frontier.root())
+    entries = _signed(head, _complete(missing), state.frontier.root())
     carried = _redactions(ledger, study, entries, head.size)
     _check_fields(ledger, study, entries, head.size, carried)
     begun = note.begin(head.size, state.size)
@@ -82,23 +82,42 @@ def restore_entries(ledger: Ledger, study: str, sources: Sequence[Path], reason:
 # -- what was signed ---------------------------------------------------------------------------------------------
 
 
-def _complete(missing: Missing) -> list[Found]:
-    absent = [index for index in range(missing.start, missing.stop) if index not in missing.found]
+def _complete(missing: Missing) -> list[list[Found]]:
+    absent = [index for index in range(missing.start, missing.stop) if not missing.found.get(index)]
     if absent:
         lacking = f"{len(absent)} of the {missing.stop - missing.start} missing entries are in no source"
         raise EntriesNotFound(f"{lacking}, the first at index {absent[0]}, the last at {absent[-1]}", tuple(absent))
     return [missing.found[index] for index in range(missing.start, missing.stop)]
 
 
-def _check_root(head: Head, entries: Sequence[Found], root: bytes) -> None:
-    try:
-        leaves = [entry_leaf_hash(one.statement.jwt, one.recorded_at) for one in entries]
-    except ValueError as wrong:
-        raise NotWhatWasSigned(f"an entry has not its form: {wrong}") from None
-    if frontier_of(head).extend(leaves).root() != root:
-        raise NotWhatWasSigned(
-            f"the {head.size} entries of the database and the {len(entries)} found give another root than was signed"
-        )
+def _signed(head: Head, told: Sequence[Sequence[Found]], root: bytes) -> list[Found]:
+    """Of what is told of each entry what leads to the signed root; raises NotWhatWasSigned."""
+    differing = [place for place, ways in enumerate(told) if len(ways) > 1]
+    common = differing[0] if differing else len(told)
+    began = frontier_of(head).extend([ways[0].leaf for ways in told[:common]])
+    tried = set()
+    for believed in _beliefs(told[place] for place in differing):
+        entries = [min(ways, key=believed) for ways in told]
+        leaves = tuple(one.leaf for one in entries[common:])
+        if leaves not in tried and began.extend(leaves).root() == root:
+            return entries
+        tried.add(leaves)
+    because = f"the {head.size} entries of the database and the {len(told)} found give another root than was signed"
+    indexes = tuple(head.size + place for place in differing)
+    if differing:
+        among = " and ".join(sorted({name for ways in told for one in ways for name in one.sources if len(ways) > 1}))
+        because += f"; the sources {among} differ at {len(indexes)} of them, the first at index {indexes[0]}"
+    raise NotWhatWasSigned(because, indexes)
+
+
+def _beliefs(differing: Iterable[Sequence[Found]]) -> Iterator[Callable[[Found], int]]:
+    """Ways to choose where sources differ, as keys of which the smallest is chosen: all as they come, then each source
+    before all others, and each behind them. One that lies is found out so, and one that is right among many."""
+    names = sorted({name for ways in differing for one in ways for name in one.sources})
+    yield lambda found: 0
+    for name in names:
+        yield lambda found, name=name: int(name not in found.sources)  # type: ignore[misc]
+        yield lambda found, name=name: int(found.sources == {name})  # type: ignore[misc]
 
 
 def _redactions(ledger: Ledger, study: str, entries: Sequence[Found], start: int) -> dict[int, list[RedactionRow]]:

@@ -1,7 +1,8 @@
 """What others hold of a log: evidence bundles, and lines of the change feed. Read, and not believed.
 
 A bundle gives entries and disclosures by index; a line of the feed is a JSON object with `index`, `recorded_at` and
-`statement`. Whether they are what was signed is for the root to say (`entries.py`).
+`statement`. Whether they are what was signed is for the root to say (`entries.py`): where sources tell an entry
+differently all of it is kept, so that one that lies does not keep an honest one from being used.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ledger.merkle.tiles import WIDTH, parse_bundle, tile_width
-from ledger.merkle.tree import split_entry
+from ledger.merkle.tree import entry_leaf_hash, split_entry
 from ledger.restoring.refusals import SourceUnusable
 from ledger.signing.errors import Malformed
 from ledger.signing.statement import Statement, parse
@@ -33,33 +34,47 @@ LONGEST_LINE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A missing entry: the statement, and the ledger's time as the leaf holds it."""
+    """An entry as sources tell it: the statement with the fields that any of them has, the ledger's time as the leaf
+    holds it, the leaf's hash, and which sources tell it so."""
 
     statement: Statement
     recorded_at: str
+    leaf: bytes
+    sources: frozenset[str]
 
 
 @dataclass(slots=True)
 class Missing:
-    """What is looked for, and what of it was found."""
+    """What is looked for, and what of it was found: for each index every entry that a source tells."""
 
     start: int
     stop: int
-    found: dict[int, Found] = field(default_factory=dict)
+    found: dict[int, list[Found]] = field(default_factory=dict)
 
     def wants(self, index: int) -> bool:
         """Whether the entry is missing."""
         return self.start <= index < self.stop
 
     def take(self, index: int, jwt: str, recorded_at: str, disclosures: Sequence[str], source: str) -> None:
-        """Keep an entry, or the one of two that has more of its fields; they are compared with the root later."""
+        """Keep an entry; of the same one told twice the fields of both."""
+        told = self.found.setdefault(index, [])
         try:
-            statement = parse("~".join((jwt, *disclosures, "")), partial=True)
-        except Malformed as wrong:
+            statement, leaf = _parsed(jwt, disclosures), entry_leaf_hash(jwt, recorded_at)
+            place = next((at for at, one in enumerate(told) if one.leaf == leaf), None)
+            if place is None:
+                told.append(Found(statement, recorded_at, leaf, frozenset({source})))
+                return
+            known = told[place]
+            fuller, other = sorted((known.statement, statement), key=lambda one: -len(one.disclosures))
+            besides = [one for one in other.disclosures if one not in fuller.disclosures]
+            whole = _parsed(jwt, (*fuller.disclosures, *besides)) if besides else fuller
+        except (Malformed, ValueError) as wrong:
             raise SourceUnusable(f"{source}: the entry {index} is no statement ({wrong})") from None
-        known = self.found.get(index)
-        if known is None or len(known.statement.disclosures) < len(statement.disclosures):
-            self.found[index] = Found(statement, recorded_at)
+        told[place] = Found(whole, recorded_at, leaf, known.sources | {source})
+
+
+def _parsed(jwt: str, disclosures: Sequence[str]) -> Statement:
+    return parse("~".join((jwt, *disclosures, "")), partial=True)
 
 
 def read_source(path: Path, missing: Missing) -> None:
@@ -91,7 +106,7 @@ def _read_bundle(bundle: Bundle, missing: Missing) -> None:
         for index, entry in enumerate(entries, first):
             if missing.wants(index):
                 jwt, recorded_at = split_entry(entry)
-                missing.take(index, jwt, recorded_at, shown.get(index, ()), bundle.path)
+                missing.take(index, jwt, recorded_at, shown.get(index, ()), str(bundle.path))
 
 
 def _read_feed(path: Path, missing: Missing) -> None:

@@ -211,6 +211,40 @@ def test_an_entry_whose_fields_one_source_lacks_is_taken_from_the_other(older: O
         ]
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["named first", "named last"])
+def test_a_source_that_lies_does_not_keep_an_honest_one_from_being_used(
+    older: Older, tmp_path: Path, first: bool
+) -> None:
+    everything = [json.loads(line) for line in (tmp_path / "all.ndjson").read_text().splitlines()]
+    with older() as ledger:
+        start, signed = sizes(ledger)
+        lies = [{**one, "statement": everything[one["index"] - 1]["statement"]} for one in everything[start::2]]
+        lying, honest = kept(tmp_path / "lies.ndjson", lies), tmp_path / "all.ndjson"
+        half = kept(tmp_path / "half.ndjson", everything[: start + 2])
+        tail = kept(tmp_path / "tail", [{**everything[-1], "statement": everything[-2]["statement"]}])
+        told = refusal(ledger, "RESTORE-3", lying, tmp_path / "evidence.zip", tail)
+        assert told.indexes[0] == start and "lies.ndjson" in str(told.because) and "evidence.zip" in str(told.because)
+        done = restored(ledger, *((lying, half, honest) if first else (half, honest, lying)))
+        assert done.size == signed
+        assert list(InProcess(ledger, STUDY).entries())[:signed] == everything
+
+
+def test_fields_of_an_entry_are_put_together_from_sources_that_each_lack_some(older: Older, tmp_path: Path) -> None:
+    everything = [json.loads(line) for line in (tmp_path / "all.ndjson").read_text().splitlines()]
+
+    def half(of: dict[str, Any], rest: int) -> dict[str, Any]:
+        jwt, *shown = of["statement"].removesuffix("~").split("~")
+        return {**of, "statement": "~".join((jwt, *shown[rest::2], ""))}
+
+    halves = [kept(tmp_path / f"{rest}.ndjson", [half(one, rest) for one in everything]) for rest in (0, 1)]
+    with older() as ledger:
+        refusal(ledger, "RESTORE-4", halves[0])
+        _, signed = sizes(ledger)
+        assert restored(ledger, *halves).size == signed
+        again = [parse(one["statement"]) for one in InProcess(ledger, STUDY).entries()][:signed]
+        assert [one.content for one in again] == [parse(one["statement"]).content for one in everything]
+
+
 @pytest.mark.parametrize("known_before", [True, False], ids=["from before the redaction", "from after it"])
 def test_what_was_redacted_among_the_missing_entries_is_redacted_when_they_are_back(
     doomed_trial: Simulator,
