@@ -65,6 +65,10 @@ class Part:
     times: bytes = b""
     people: list[Who] = field(default_factory=list)
     who: array[int] = field(default_factory=lambda: array("H"))
+    about: list[tuple[str, str | None]] = field(default_factory=list)
+    """`sub` and `site` of the entries, each pair once."""
+    places: array[int] = field(default_factory=lambda: array("H"))
+    """For each entry its place in `about`, or NOBODY."""
     acts: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     targets: list[tuple[int, str, str, str]] = field(default_factory=list)
     states: list[tuple[int, str, int, str, int]] = field(default_factory=list)
@@ -81,7 +85,7 @@ class Part:
 
 
 NOBODY = WIDTH
-"""In `Part.who`: an entry that could not be read."""
+"""In `Part.who` and `Part.places`: an entry that could not be read."""
 
 Withheld = tuple[tuple[int, tuple[str, ...], bool], ...]
 """(index, digests, whether on the ground that it is another subject's) of the lines of withheld.ndjson that fall to
@@ -162,6 +166,7 @@ class _Reader:
         self._withheld = {index: digests for index, digests, _ in withheld}
         self._others = {index for index, _, other in withheld if other}
         self._places: dict[Who, int] = {}
+        self._about: dict[tuple[str, str | None], int] = {}
         self._jtis: list[bytes] = []
         self._digests: list[bytes] = []
         self._times = array("q")
@@ -171,7 +176,7 @@ class _Reader:
         for index, entry in enumerate(entries, start=part.n * WIDTH):
             self._entry(index, entry)
         part.jtis, part.digests, part.times = b"".join(self._jtis), b"".join(self._digests), self._times.tobytes()
-        part.people = list(self._places)
+        part.people, part.about = list(self._places), list(self._about)
 
     def _entry(self, index: int, entry: bytes) -> None:
         part = self._part
@@ -195,7 +200,7 @@ class _Reader:
             *(statement.kid, claims["aud"], claims["iss"], claims["role"], claims.get("site"), claims["event"]),
             *(meaning, recorded_at[:10], ceremony is not None, claims.get("mode") == "transcribed"),
         )
-        self._keep(who, UUID(claims["jti"]).bytes, digest, recorded)
+        self._keep(who, UUID(claims["jti"]).bytes, digest, recorded, (claims["sub"], claims.get("site")))
         if ceremony is not None:
             part.ceremonies.append((index, ceremony))
         if KNOWN.get(claims["event"], 0) < claims["v"]:
@@ -207,9 +212,12 @@ class _Reader:
         self._provable(index, claims, recorded, recorded_at)
         self._late(index, statement, recorded)
 
-    def _keep(self, who: Who | None, jti: bytes, digest: bytes, recorded: int) -> None:
+    def _keep(
+        self, who: Who | None, jti: bytes, digest: bytes, recorded: int, about: tuple[str, str | None] | None = None
+    ) -> None:
         place = NOBODY if who is None else self._places.setdefault(who, len(self._places))
         self._part.who.append(place)
+        self._part.places.append(NOBODY if about is None else self._about.setdefault(about, len(self._about)))
         self._jtis.append(jti)
         self._digests.append(digest)
         self._times.append(recorded)

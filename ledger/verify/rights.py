@@ -2,7 +2,9 @@
 
 Serial by nature, so it does as little as possible for each entry: entries between two governance events that
 have actor, key, role, site and event in common are one question. `ledger/authority.py` is the one that the
-writer decides with. For each entry the fold keeps 16 bytes of id, 32 of digest, 8 of time and its key.
+writer decides with. For each entry the fold keeps 16 bytes of id, 32 of digest, 8 of time, its key, and what it is
+about and where: an act on an earlier statement is about the same and at the same site, for a right at one site is
+none over another's records.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from uuid import UUID
 
 from ledger.authority import LEDGER_ACTOR, Authority, Denial
 from ledger.signing.keys import PublicKey
-from ledger.verify.entries import ACTS, CLOCK_LEEWAY_SECONDS, NOBODY, Part, Who
+from ledger.verify.entries import ACTS, CLOCK_LEEWAY_SECONDS, NOBODY, TARGETS, Part, Who
 from ledger.verify.governance import (
     REDACTION_COUNTERSIGNERS,
     REGISTRAR,
@@ -51,6 +53,10 @@ class Rights:
     times: array[int] = field(default_factory=lambda: array("q"))
     signers: array[int] = field(default_factory=lambda: array("L"))
     kids: dict[str, int] = field(default_factory=dict)
+    about: list[tuple[str, str | None]] = field(default_factory=list)
+    abouts: dict[tuple[str, str | None], int] = field(default_factory=dict)
+    subjects: array[int] = field(default_factory=lambda: array("L"))
+    """For each entry the place in `about` of what it is about and its site; 0 where it could not be read."""
     ceremonies: dict[str, int] = field(default_factory=dict)
     redactions: dict[str, tuple[dict[str, Any], int]] = field(default_factory=dict)
     redacted: dict[int, set[str]] = field(default_factory=dict)
@@ -115,6 +121,11 @@ class Rights:
                 self.report["V5"].fail(f"the event id {UUID(bytes=jti)} was used at index {known}", first + offset)
         numbers = [self.kids.setdefault(who[0], len(self.kids)) for who in part.people]
         self.signers.extend(0 if place == NOBODY else numbers[place] for place in part.who)
+        for about in part.about:
+            if self.abouts.setdefault(about, len(self.about)) == len(self.about):
+                self.about.append(about)
+        places = [self.abouts[about] for about in part.about]
+        self.subjects.extend(0 if place == NOBODY else places[place] for place in part.places)
 
     def _ask(self, part: Part, first: int, start: int, end: int) -> None:
         """Key, role, site and event of the entries `start` to `end`, between which rights do not change."""
@@ -243,6 +254,9 @@ class Rights:
         return None if key is None else key.actor
 
     def _second(self, claims: Mapping[str, Any], target: Mapping[str, Any], roles: frozenset[str]) -> None:
+        if (claims["sub"], claims.get("site")) != (target["sub"], target.get("site")):
+            because = f"{target['event']} about {target['sub']} at {target.get('site') or 'no site'} is countersigned"
+            raise Unsound(f"{because} for {claims['sub']} at {claims.get('site') or 'no site'} (CORRECTION-2)")
         if claims["iss"] == target["iss"]:
             raise Unsound(f"{claims['iss']!r} countersigned an own statement: two signatures need two persons")
         if claims["role"] not in roles:
@@ -262,6 +276,10 @@ class Rights:
             target = self.place_of(record["jti"])
             if target is None or target >= index or self.digest_of(target) != record["digest"]:
                 raise Unsound(f"the redaction at index {index} names {record['jti']}, which is no earlier statement")
+            about, _ = self.about[self.subjects[target]]
+            if _whole(about) != _whole(claims["sub"]):
+                because = f"the redaction at index {index} is about {claims['sub']} and names a record about {about}"
+                raise Unsound(f"{because} (CORRECTION-1)")
             self.redacted.setdefault(target, set()).update(record["disclosures"])
 
     # -- references -----------------------------------------------------------------------------------------
@@ -273,6 +291,10 @@ class Rights:
                 self.report["V5"].fail(f"`{name}` names {jti}, which is no earlier statement of this log", index)
             elif self.digest_of(target) != digest:
                 self.report["V5"].fail(f"`{name}` names another content of the statement at index {target}", index)
+            elif name in TARGETS and self.subjects[target] != self.subjects[index]:
+                about, site = self.about[self.subjects[target]]
+                because = f"`{name}` names a statement about {about} at {site or 'no site'}, and it is about another"
+                self.report["V5"].fail(f"{because} or at another site (CORRECTION-2)", index)
 
     def _once(self, part: Part) -> None:
         for index, ceremony in part.ceremonies:
@@ -311,6 +333,11 @@ class Rights:
                 jti = str(UUID(bytes=(ids or {}).get(index, bytes(16))))
                 if self.authority.disputed(key.kid, index, jti, self.digest_of(index)):
                     yield index, key.actor
+
+
+def _whole(sub: str) -> str:
+    """What a redaction's records have in common: one subject, or everything of the study that is no subject's."""
+    return sub if sub.startswith("subject/") else "study"
 
 
 _EPOCH = datetime.fromtimestamp(0, UTC)

@@ -618,6 +618,47 @@ def test_a_redaction_countersigned_by_the_same_person_has_no_effect(tmp_path: Pa
     assert set(report.failed) == {"V4", "V7"} and "two persons" in report.text()
 
 
+def test_a_redaction_countersigned_by_somebody_of_another_site_has_no_effect(tmp_path: Path) -> None:
+    """An investigator elsewhere has the role, and for the own site the right: not for this record."""
+    study = course(MemoryStudy())
+    elsewhere = study.enrol("investigator-2", "principal-investigator", seeded(24), sites=["S2"])
+    digest = disclosure_digest(study.entries[9].disclosures[1])
+    redact(study, 9, [digest], countersigned=False)
+    ordered = spoken(study, study.size - 1)
+    study.record(elsewhere.sign("Countersigned", SUBJECT, {}, site="S2", countersigns=target(ordered)))
+    del study.entries[9].disclosures[1]
+    report = judged(study, tmp_path)
+    assert set(report.failed) == {"V4", "V5", "V7"} and "unauthorised loss" in report.text()
+    assert f"about {SUBJECT} at S1 is countersigned for {SUBJECT} at S2 (CORRECTION-2)" in report.text()
+
+
+def test_a_redaction_takes_nothing_of_a_subject_that_it_is_not_about(tmp_path: Path) -> None:
+    study = course(MemoryStudy())
+    privacy = study.enrol("privacy-1", "privacy", seeded(21))
+    manager = study.enrol("manager-1", "data-manager", seeded(22))
+    other = SUBJECT[:-1] + "2"
+    records = [{**target(spoken(study, 9)), "disclosures": [disclosure_digest(study.entries[9].disclosures[1])]}]
+    text = privacy.sign("FieldsRedacted", other, {"records": records, "legal_basis": "x", "reason": "y"}, site="S1")
+    study.record(text)
+    study.record(manager.sign("Countersigned", other, {}, site="S1", countersigns=target(text)))
+    del study.entries[9].disclosures[1]
+    report = judged(study, tmp_path)
+    assert set(report.failed) == {"V4", "V7"} and "unauthorised loss" in report.text()
+    assert f"names a record about {SUBJECT} (CORRECTION-1)" in report.text()
+
+
+@pytest.mark.parametrize("about, site", [(SUBJECT, "S2"), (SUBJECT[:-1] + "2", "S1")], ids=["site", "subject"])
+def test_an_act_on_a_record_of_elsewhere_is_caught(tmp_path: Path, about: str, site: str) -> None:
+    """Whoever works at one site corrects, voids and answers nothing of another's."""
+    study = course(MemoryStudy())
+    person = study.enrol("investigator-2", "principal-investigator", seeded(24), sites=[site])
+    named = {**target(spoken(study, 9)), "field": "comment"}
+    study.record(person.sign("EntryCorrected", about, {"value": "x", "reason": "y"}, site=site, corrects=named))
+    report = judged(study, tmp_path)
+    assert set(report.failed) == {"V5"} and report.first_bad_index == study.size - 1
+    assert f"`corrects` names a statement about {SUBJECT} at S1" in report.text()
+
+
 def test_a_redacted_field_that_is_still_there_is_reported_and_no_failure(tmp_path: Path) -> None:
     study = course(MemoryStudy())
     redact(study, 9, [disclosure_digest(study.entries[9].disclosures[1])])
