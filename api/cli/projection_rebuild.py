@@ -58,10 +58,11 @@ def rebuild(
         put_on_record(ledger)
         with ledger.database.connection() as conn:
             where = study or only_study(conn)
-        told = _planned(ledger, where, wanted, workers, json_ and not plan)
+        told = _planned(ledger, where, wanted, workers)
         if plan:
             give({"plans": [one.as_dict() for one in told]}, json_, "\n".join(_words(told)))
             return
+        _say(told, json_)
         be_nice()
         asked = by or who()
         with ledger.projector_database() as database:
@@ -109,6 +110,9 @@ def in_words(one: dict[str, Any]) -> str:
             "is untouched. Mend the cause, or have a data manager decide that the projection passes over this event "
             "(EventSkipped), and rebuild again."
         )
+    if one["state"] == "retired":
+        gone = one["retired"]
+        return f"{name} v{gone['version']} retired ({gone['schema']}): its rows are gone, and what answers is untouched"
     lines = [f"{head} at {one['size']}" + (f", digest {one['digest']}" if one["digest"] else "")]
     counts = one["differences"]
     if counts is not None:
@@ -124,8 +128,8 @@ def in_words(one: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _planned(ledger: Ledger, study: str, names: Sequence[str], workers: int | None, as_json: bool) -> list[Plan]:
-    """Say first what will happen."""
+def _planned(ledger: Ledger, study: str, names: Sequence[str], workers: int | None) -> list[Plan]:
+    """What will happen."""
     from projections.definitions import model_of
     from projections.engine import operations, planning
     from projections.engine.starting import check_definitions
@@ -133,13 +137,16 @@ def _planned(ledger: Ledger, study: str, names: Sequence[str], workers: int | No
     with ledger.database.snapshot() as conn:
         check_definitions(conn)
         many = operations.workers_for(conn, study, workers)
-        told = [planning.plan(conn, study, model_of(name), many) for name in names]
+        return [planning.plan(conn, study, model_of(name), many) for name in names]
+
+
+def _say(told: Sequence[Plan], as_json: bool) -> None:
+    """Say first what will happen, where progress is shown."""
     if as_json:
         _line({"plans": [one.as_dict() for one in told]})
     else:
         for words in _words(told):
             talk(words)
-    return told
 
 
 def _words(told: Sequence[Plan]) -> list[str]:

@@ -72,6 +72,7 @@ def diff(
 
     if (table or key) and subject is None:
         raise typer.BadParameter("--table and --key are about one subject: name it with --subject")
+    address = None if key is None else _address(key)
     form = Format.JSON if json_ else format
     with opened() as ledger, ledger.database.snapshot() as conn:
         limit = comparison.MAX_SHOWN if form is Format.HTML else comparison.EXAMPLES
@@ -79,7 +80,28 @@ def diff(
         if subject is None or form is Format.CSV:
             write(_whole(conn, found, form), output)
         else:
-            write(_drilled(found, stories.stories(conn, found, table, key), form), output)
+            write(_drilled(found, stories.stories(conn, found, _table(found, table), address), form), output)
+
+
+def _address(key: str) -> str:
+    """A row's key as it is kept, however it was typed; wrong usage where it is none."""
+    from projections.engine.inside import text_of
+
+    try:
+        values = json.loads(key)
+    except ValueError:
+        values = None
+    if not isinstance(values, list):
+        raise typer.BadParameter(f'{key!r} is no key: it is a JSON array, like "[12]", as the report names it')
+    return text_of(values)
+
+
+def _table(found: Compared, table: str | None) -> str | None:
+    """A table in which something differs, or wrong usage."""
+    known = sorted({str(one["table"]) for one in found.report["columns"]})
+    if table is not None and table not in known:
+        raise typer.BadParameter(f"nothing differs in a table {table!r}; what differs: {', '.join(known) or 'nothing'}")
+    return table
 
 
 def _whole(conn: Conn, found: Compared, form: Format) -> Iterator[bytes]:

@@ -137,10 +137,13 @@ class ReplayMoved(Refusal):
 
 
 class OtherReplayUnderWay(Refusal):
-    """Another version of this projection is being built, and this release does not have its code."""
+    """A replay of this projection to another version is under way, or one of which this release lacks the code."""
 
     rule, status = "REPLAY-5", 409
-    remedy = "Go on with the release that began it, or give it up: `trial-ledger projections cancel`."
+    remedy = (
+        "Finish it with the release that began it (`rebuild`, `switch`), or give it up: `trial-ledger projections "
+        "cancel`; then begin again."
+    )
 
 
 class ReplayNotCompared(Refusal):
@@ -170,10 +173,10 @@ class UnexplainedSince(Refusal):
 
 
 class LiveNotFollowed(Refusal):
-    """The version that answers is not kept current, so the new one cannot be brought to the same size."""
+    """One of the two versions is not kept current, so they cannot be brought to the same size."""
 
     rule, status = "REPLAY-9", 409
-    remedy = "Let the release that has the code of the live version run (`serve`) until the switch."
+    remedy = "Let the release that has the code of the version that is behind run (`serve`) until the switch."
 
 
 class VersionStillNeeded(Refusal):

@@ -187,8 +187,9 @@ def cancel(database: Database, study: str, name: str, by: str, reason: str | Non
 
 
 def retire(database: Database, study: str, name: str, by: str, reason: str | None = None) -> dict[str, Any]:
-    """Take the version away that no longer answers; raises what `switching.retire` raises."""
-    return told(switching.retire(database, study, name, by, reason))
+    """Take the version away that no longer answers, named by `retired`; raises what `switching.retire` raises."""
+    replay, gone = switching.retire(database, study, name, by, reason)
+    return {**told(replay), "retired": gone.told()}
 
 
 def digest(database: Database, study: str, name: str) -> dict[str, Any]:

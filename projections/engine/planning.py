@@ -71,8 +71,9 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a replay of one projection will do. `state`: of the replay that is under way and goes on, None where one
-    begins; `estimate_s` for the workers given, None where nothing could be measured, and what it is `measured` by."""
+    """What a replay of one projection will do. `state`: of the replay that is under way, None where one begins;
+    `in_the_way`: the version that this builds, where it is another one, so that nothing begins; `estimate_s` for the
+    workers given, None where nothing could be measured, and what it is `measured` by."""
 
     study: str
     projection: str
@@ -86,6 +87,7 @@ class Plan:
     estimate_s: float | None
     measured: str
     state: str | None
+    in_the_way: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -119,7 +121,14 @@ def plan(conn: Conn, study: str, model: ReadModel, workers: int) -> Plan:
         estimate,
         measured,
         None if under_way is None else under_way.state,
+        _in_the_way(under_way, model),
     )
+
+
+def _in_the_way(under_way: Replay | None, model: ReadModel) -> dict[str, Any] | None:
+    if under_way is None or under_way.target.fingerprint == model.fingerprint:
+        return None
+    return under_way.target.told()
 
 
 def in_words(plan: Plan) -> str:
@@ -127,7 +136,10 @@ def in_words(plan: Plan) -> str:
     source = "nothing yet" if plan.source is None else f"version {plan.source['version']} ({_short(plan.source)})"
     target = f"version {plan.target['version']} ({_short(plan.target)})"
     lines = [f"{plan.projection} of {plan.study}: {source} answers, {target} is built beside it."]
-    if plan.state is not None:
+    if plan.in_the_way is not None:
+        other = f"version {plan.in_the_way['version']} ({_short(plan.in_the_way)})"
+        lines.append(f"  Not yet: a replay to {other} is under way ({plan.state}); switch or cancel that one first.")
+    elif plan.state is not None:
         lines.append(f"  It was begun before ({plan.state}) and goes on.")
     lines.append(f"  {plan.size:,} events of {plan.subjects:,} subjects, the study's own records counted as one.")
     lines.append(f"  Affected: {plan.affected.extent}, {plan.affected.because}")

@@ -185,7 +185,8 @@ def _under_way(run: _Run, model: ReadModel) -> Replay:
             found = replays.unfinished(run.conn, run.study, name)
     assert found is not None
     if found.target.fingerprint != model.fingerprint or found.target.model is None:
-        raise OtherReplayUnderWay(f"{name} version {found.target.version} ({found.target.fingerprint[:8]})")
+        which = f"{name} version {found.target.version} ({found.target.fingerprint[:8]})"
+        raise OtherReplayUnderWay(f"the replay to {which} is {found.state}")
     return found
 
 
@@ -316,7 +317,7 @@ def _compared(run: _Run, replay: Replay) -> Replay:
     """Bring a built replay to what answers, and compare the two."""
     now = replays.refreshed(run.conn, replay)
     while now.state in ("catching up", "comparing", "awaiting approval", "ready"):
-        if now.state in replays.COMPARED and not run.terms.compare_anew:
+        if now.state in replays.COMPARED and not run.terms.compare_anew and not replays.outdated(run.conn, now):
             return now  # an approval is of one comparison: another is made only where somebody asks for it
         run.progress([replay.name], "catch up", now.ceiling, max(_signed(run.conn, run.study), now.ceiling))
         if now.source is None:
@@ -325,7 +326,7 @@ def _compared(run: _Run, replay: Replay) -> Replay:
             if first:
                 Runner(run.own, [_model(now)], until=_signed(run.conn, run.study)).catch_up(only=run.study)
                 return now
-        _catch_up(run, now)
+        _catch_up(run, _against_what_answers(run, now))
         stopped = _stopped(run, now)
         if stopped is not None:
             _failed(run, now, stopped)
@@ -335,6 +336,17 @@ def _compared(run: _Run, replay: Replay) -> Replay:
         if now.state in replays.COMPARED:
             return now
     return now
+
+
+def _against_what_answers(run: _Run, replay: Replay) -> Replay:
+    """The replay, compared from now on with what answers now: something else was gone back to meanwhile."""
+    with run.conn.transaction():
+        run.conn.execute(SQL["lock_replay"], {"replay": replay.id})
+        if replays.outdated(run.conn, replay):
+            answers = replays.answering(run.conn, run.study, replay.name)
+            assert answers is not None
+            run.conn.execute(SQL["source_of_replay"], {"replay": replay.id, **answers.told()})
+    return replays.refreshed(run.conn, replay)
 
 
 def _catch_up(run: _Run, replay: Replay) -> None:

@@ -164,6 +164,12 @@ def answering(conn: Conn, study: str, name: str) -> Side | None:
     return None if row is None else Side(name, *row)
 
 
+def outdated(conn: Conn, replay: Replay) -> bool:
+    """Whether something else answers than what the replay is compared with."""
+    answers = answering(conn, replay.study, replay.name)
+    return answers is not None and replay.source is not None and answers.schema != replay.source.schema
+
+
 def conclude(conn: Conn, replay: Replay, step: str, by: str, reason: str | None, **more: Any) -> None:
     """Note what a replay concluded, in the transaction of the step itself. Shape: ReplayConcluded's `report`."""
     report = replay.report or {}

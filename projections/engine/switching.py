@@ -65,6 +65,8 @@ def switch(database: Database, study: str, name: str, by: str, reason: str | Non
             raise ReplayNotCompared(f"the replay of {name} was not compared")
         with fenced(own, conn, study, origin, replay.source, replay.target) as size:
             now = _held(conn, replay, "awaiting approval", "ready", "rolled back")
+            if replays.outdated(conn, now):
+                raise ReplayNotCompared(f"{name} was compared with {replay.source.schema}, which does not answer now")
             if now.unexplained:
                 approval = approval_of(conn, study, name, str(now.report_digest))
                 if approval is None:
@@ -108,14 +110,15 @@ def cancel(database: Database, study: str, name: str, by: str, reason: str | Non
         return replays.refreshed(conn, replay)
 
 
-def retire(database: Database, study: str, name: str, by: str, reason: str | None) -> Replay:
-    """Take away the version that no longer answers: the one before a switch, or the new one after a roll-back. It
-    cannot be switched back to then. Raises ReplayNotThere, VersionStillNeeded, ReplayMoved and the store's errors."""
+def retire(database: Database, study: str, name: str, by: str, reason: str | None) -> tuple[Replay, Side]:
+    """Take away a version that no longer answers: the one before a switch, or the new one after a roll-back; of several
+    that of the last replay. It cannot be switched back to then. The replay, and what was taken away. Raises
+    ReplayNotThere, VersionStillNeeded, ReplayMoved and the store's errors."""
     with _session(database, study) as (_, conn, _):
-        replay = _latest(conn, study, name, "switched", "rolled back")
+        replay = _retirable(conn, study, name)
         with conn.transaction():
             now = _held(conn, replay, "switched", "rolled back")
-            gone = now.source if now.state == "switched" else now.target
+            gone = _left(now)
             if gone is None:
                 raise ReplayNotThere(f"nothing answered for {name} before version {replay.target.version}")
             _not_needed(conn, now, gone)
@@ -123,7 +126,28 @@ def retire(database: Database, study: str, name: str, by: str, reason: str | Non
             replays.conclude(conn, now, "retired", by, reason, retired=gone.told())
             conn.execute(SQL["forget_position"], {"study": study, "schema": gone.schema})
         _take_away(conn, study, gone)
-        return replays.refreshed(conn, replay)
+        return replays.refreshed(conn, replay), gone
+
+
+def _left(replay: Replay) -> Side | None:
+    """What a replay leaves behind that does not answer by it."""
+    return replay.source if replay.state == "switched" else replay.target
+
+
+def _retirable(conn: Conn, study: str, name: str) -> Replay:
+    """The last replay that left a version behind which does not answer; where all that were left answer, the last."""
+    live = replays.answering(conn, study, name)
+    left = [
+        (replay, gone)
+        for replay in reversed(replays.replays_of(conn, study, name))
+        if replay.state in ("switched", "rolled back") and (gone := _left(replay)) and gone.generation is not None
+    ]
+    for replay, gone in left:
+        if live is None or gone.schema != live.schema:
+            return replay
+    if left:
+        return left[0][0]
+    raise ReplayNotThere(f"no version of {name!r} in {study} stands beside the one that answers, left by a replay")
 
 
 def give_up(conn: Conn, replay: Replay) -> None:

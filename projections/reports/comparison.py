@@ -16,6 +16,7 @@ from uuid import UUID
 from ledger.domain.aggregate import study_aggregate_id
 from ledger.store.database import Conn
 from projections.engine import kept
+from projections.engine.approvals import approval_of
 from projections.engine.comparing import Placed, placed
 from projections.engine.definition import STUDY_PARTITION
 from projections.engine.difference import Difference
@@ -43,7 +44,8 @@ class Side:
 @dataclass(frozen=True)
 class Compared:
     """A comparison that was made, as it is kept; `places` of the subjects. `shown` are some of the `kept` differences,
-    of the partition `only` where one was asked for."""
+    of the partition `only` where one was asked for. `approval`: the standing one of this report, or
+    that of the switch."""
 
     study: str
     name: str
@@ -108,7 +110,10 @@ def _read(conn: Conn, study: str, name: str, replay: str | None) -> Compared:
         raise NothingCompared(f"nothing was compared yet of {name} in {study}{which}")
     id_, state = row[:2]
     before, after = Side(row[2], row[3], row[4], row[8]), Side(row[5], row[6], row[7], row[9])
-    return Compared(study, name, study_aggregate_id(origin[0]), id_, state, before, after, *row[10:])
+    found = Compared(study, name, study_aggregate_id(origin[0]), id_, state, before, after, *row[10:])
+    if state != "awaiting approval":
+        return found
+    return replace(found, approval=approval_of(conn, study, name, found.digest))
 
 
 def _uuid(text: str | None) -> UUID | None:
@@ -142,6 +147,12 @@ def next_steps(found: Compared) -> list[str]:
         "(or csv); one subject with the events behind it: --subject NUMBER."
     ]
     look = look if found.total else []
+    if found.state == "awaiting approval" and found.approval is not None:
+        return [
+            *look,
+            f"What is unexplained is approved ({found.approval}). Let the new version answer: "
+            f"{command.format('switch')}; back is {command.format('rollback')}.",
+        ]
     if found.state == "awaiting approval":
         return [
             f"Nothing declares what is counted as unexplained ({found.counts['unexplained']:,}): nothing is switched "

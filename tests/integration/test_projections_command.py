@@ -88,12 +88,18 @@ def test_a_whole_change_from_the_plan_to_the_end(desk: Desk) -> None:
     assert "awaiting approval" in states(desk, "audit_trail").values()
     assert "REPLAY-7" in projections(desk, "switch", "audit_trail", status=REFUSED)
     assert "nobody" in desk.run("projections", "diff", "audit_trail", "--json")
+    drill = ("diff", "audit_trail", "--subject", "study")
+    assert "[0]" in desk.run("projections", *drill, "--table", "entries", "--key", "[ 0 ]")
+    assert "is no key" in projections(desk, *drill, "--key", "[0", status=USAGE)
+    assert "what differs: entries" in projections(desk, *drill, "--table", "entry", status=USAGE)
     key = ("--key", desk.folder / "dm.pem", "--passphrase-file", desk.passphrase, "--reason", "it was tampered with")
     other = projections(desk, "approve", "audit_trail", *key, "--report", "0" * 43, status=REFUSED)
     assert "REPLAY-4" in other
     approved = projections(desk, "approve", "audit_trail", *key)
     assert approved["actor"] == "dm-1"
     assert "approved" in states(desk, "audit_trail").values()
+    said = desk.run("projections", "diff", "audit_trail")
+    assert "is approved (" in said and "before a person has answered for it" not in said
     done = projections(desk, "switch", "audit_trail", "--by", "dm")
     assert done["state"] == "switched" and done["approval"]
     assert states(desk, "audit_trail") == {live: "standby", done["schema"]: "live"}

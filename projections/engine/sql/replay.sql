@@ -51,10 +51,10 @@ UPDATE projection.replays SET approval = %(approval)s WHERE replay_id = %(replay
 UPDATE projection.replays SET failure = %(failure)s WHERE replay_id = %(replay)s
 
 -- source_of_replay --
--- Notes what answered meanwhile, where nothing did when the replay began.
+-- Notes what answers now, where that is something else than when the replay began.
 UPDATE projection.replays
 SET from_schema = %(schema)s, from_version = %(version)s, from_fingerprint = %(fingerprint)s
-WHERE replay_id = %(replay)s AND from_schema IS NULL
+WHERE replay_id = %(replay)s
 
 -- note_step --
 -- Notes what a replay concluded, to be put into the ledger.

@@ -98,3 +98,15 @@ def test_the_last_replay_measures_the_next_and_one_under_way_goes_on(followed: B
 def test_a_study_that_is_not_there_has_no_plan(projector: Database) -> None:
     with pytest.raises(StudyNotKnown), projector.snapshot() as conn:
         plan(conn, "NO-STUDY", model_of("cohort"), 1)
+
+
+def test_a_replay_to_another_version_is_said_to_be_in_the_way(
+    followed: Book, projector: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release(monkeypatch, second(), COHORT)
+    rebuild(projector, "cohort")
+    assert "begun before (ready) and goes on" in in_words(planned(projector))
+    release(monkeypatch, replace(second(), version=3), second(), COHORT)
+    said = in_words(planned(projector))
+    assert "goes on" not in said
+    assert "a replay to version 2" in said and "switch or cancel that one first" in said

@@ -100,7 +100,8 @@ def test_a_declared_change_is_switched_to_and_back_and_the_version_before_retire
     with open_reader(database, STUDY, "cohort", None, None, NOW) as reader:
         assert reader.size == two.size, "the version before was kept current"
     assert act(projector, "switch")["state"] == "switched", "and it can be switched to again"
-    assert act(projector, "retire")["state"] == "retired"
+    retired = act(projector, "retire")
+    assert (retired["state"], retired["retired"]) == ("retired", made["from"])
     assert made["from"]["schema"] not in schemas(projector)
     assert statuses(database)[0] == 2
     assert steps(projector) == ["compared", "switched", "rolled back", "switched", "retired"]
@@ -270,6 +271,7 @@ def test_the_version_that_answers_is_never_taken_away(two: Book, projector: Data
         act(projector, "cancel")
     act(projector, "roll_back")
     retired = act(projector, "retire")
+    assert retired["retired"] == retired["to"], "it is said which of the two is gone"
     assert retired["to"]["schema"] not in schemas(projector)
     assert statuses(database)[0] == 1
     with pytest.raises(ReplayNotThere):
@@ -373,3 +375,36 @@ def test_a_replay_of_other_code_is_not_switched_by_a_release_without_it(
     with pytest.raises(Exception, match="does not have cohort version 2"):
         act(projector, "switch")
     assert pointers(projector) == before
+
+
+def test_every_version_that_was_left_behind_can_be_retired(two: Book, projector: Database) -> None:
+    left = [pointers(projector)["cohort"]]
+    for _ in range(2):
+        (made,) = rebuild(projector, "cohort")
+        act(projector, "switch")
+        left.append(made["schema"])
+    *left, live = left
+    gone = [act(projector, "retire")["retired"]["schema"] for _ in left]
+    assert gone == left[::-1]
+    assert live in schemas(projector) and not schemas(projector) & set(left)
+    with pytest.raises(ReplayNotThere):
+        act(projector, "retire")
+
+
+def test_what_was_compared_with_a_version_that_was_rolled_back_is_compared_anew(
+    two: Book, projector: Database, database: Database
+) -> None:
+    rebuild(projector, "cohort")
+    act(projector, "switch")
+    (again,) = rebuild(projector, "cohort")
+    act(projector, "roll_back")
+    with pytest.raises(ReplayNotCompared, match="does not answer now"):
+        act(projector, "switch")
+    (anew,) = rebuild(projector, "cohort")
+    assert anew["replay"] == again["replay"] and anew["state"] == "ready"
+    assert again["from"]["version"] == 2 and anew["from"]["schema"] == pointers(projector)["cohort"]
+    assert anew["differences"]["changed"] > 0 == again["differences"]["changed"]
+    assert act(projector, "switch")["state"] == "switched"
+    assert statuses(database)[0] == 2
+    assert act(projector, "roll_back")["state"] == "rolled back"
+    assert statuses(database)[0] == 1
