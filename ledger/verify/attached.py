@@ -52,7 +52,8 @@ class LibraryMissing(Exception):
 
 
 Views = Callable[[Bundle, Callable[[int], Iterator[Logged]]], Iterable[ViewFinding]]
-"""(bundle, entries below a size) to a finding for each member of `projections/`."""
+"""(bundle, entries below a size) to a finding for each member of `projections/`; and for each view that the contributor
+makes and the bundle lacks a passed one, whose `because` says so."""
 
 Timestamps = Callable[[bytes, bytes], tuple[int, str]]
 """(token, the checkpoint's text that it should be over) to time (POSIX seconds) and authority's name.
@@ -108,6 +109,8 @@ def _recompute(check: Check, bundle: Bundle, views: Views, names: Sequence[str])
             check.fail(f"{finding.name}: {finding.because}", finding.index)
         elif finding.outcome == "undecided":
             check.undecided(f"{finding.name}: {finding.because}")
+        elif f"projections/{finding.name}.json" not in names:
+            check.note(f"{finding.name}: {finding.because}")
         else:
             check.say(f"{finding.name}: {finding.because}")
     if open_:

@@ -6,6 +6,8 @@ named by table, partition, column and, where the row belongs to an entry, by its
 Rules:
 - a projection of another version than this release's is not decided: its rows mean something else;
 - one of the same version is compared whatever release made it; that it was another is said;
+- a view that this release makes and the bundle lacks is named: an older release may not have had it, or somebody left
+  it out;
 - nothing in the file is believed: it is read line by line, and whatever is not in its one form is a difference.
 """
 
@@ -59,6 +61,10 @@ def recompute_views(bundle: Bundle, entries: Entries) -> Iterator[ViewFinding]:
     if stated:
         with Spool(Path(tempfile.gettempdir())) as spool, collecting_rarely():
             yield from _compared(bundle, entries, stated, spool)
+    for name in NAMES:
+        if member(name) not in bundle:
+            because = "this bundle does not have this view: the release that made it had none, or it was left out"
+            yield ViewFinding(name, "passed", because)
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,6 +174,19 @@ def test_a_view_that_this_release_does_not_have_is_not_decided(bundle: Path) -> 
     assert found(copy)["unheard"].outcome == "undecided"
 
 
+def test_a_view_that_was_left_out_is_named(bundle: Path) -> None:
+    left_out = bundle.with_name("fewer.zip")
+    with zipfile.ZipFile(bundle) as opened:
+        kept = [one for one in opened.namelist() if one != "projections/safety.json"]
+        write_zip(left_out, [(one, opened.read(one)) for one in kept])
+    with open_bundle(left_out) as opened_again:
+        check = verify(opened_again, None, now=int(time.time()), views=recompute_views)["V8"]
+    assert check.outcome == "passed"
+    assert [note for note in check.notes if note.startswith("safety: ") and "left out" in note] == check.notes
+    with open_bundle(bundle) as whole:
+        assert not verify(whole, None, now=int(time.time()), views=recompute_views)["V8"].notes
+
+
 def test_an_entry_that_cannot_be_folded_leaves_the_views_undecided(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
