@@ -96,7 +96,8 @@ class StateAsked:
         str | None,
         Query(
             description="As it was known then: a size (the indexes below it), a time with its offset (what was "
-            "recorded up to it), or a date, which means its end in UTC. Left out: as it is known now."
+            "recorded up to it; where that has not come yet, up to now), or a date, which means its end in UTC. Left "
+            "out: as it is known now."
         ),
     ] = None
     occurred_by: Annotated[

@@ -46,7 +46,7 @@ class When(StateAsked):
     """Which state a reading is of: the parameters that every view takes."""
 
     wait_for: Annotated[
-        int | None, Query(description="Answer once the projection has reached this size; 503 after 10 s.")
+        int | None, Query(ge=0, description="Answer once the projection has reached this size; 503 after 10 s.")
     ] = None
 
 

@@ -26,7 +26,7 @@ from projections.entries import standing
 from projections.subjects import Line, line
 
 TOLD_ELSEWHERE = frozenset({"EntryCorrected", "EntryVoided", "DecisionReversed", "FieldsRedacted"})
-"""Acts that are told by what they did."""
+"""Acts that are told by what they did, where they did anything: one that waits for a second signature has not."""
 
 VOIDED, REVERSED, OTHER = "voided", "reversed", "standing"
 _LIST_OF = {"void": VOIDED, "reversed": REVERSED}
@@ -127,7 +127,7 @@ def told(course: Course, masked: frozenset[int]) -> dict[str, list[dict[str, Any
     stands), redacted; in order of what made them."""
     by_index = {one.index: one for one in course.aggregate.records}
     found: dict[str, list[dict[str, Any]]] = {
-        "recorded": [_recorded(one) for one in course.span if one.event not in TOLD_ELSEWHERE],
+        "recorded": [],
         "corrected": sorted(_corrected(course, by_index, masked), key=lambda one: one["effective_at"]),
         VOIDED: [],
         REVERSED: [],
@@ -137,7 +137,20 @@ def told(course: Course, masked: frozenset[int]) -> dict[str, list[dict[str, Any
     for one in course.aggregate.records:
         if course.before[one.index] != standing(one):
             found[_LIST_OF.get(standing(one), OTHER)].append(_stood(course, one, by_index))
+    elsewhere = set(_responsible(found))
+    found["recorded"] = [
+        _recorded(one) for one in course.span if one.event not in TOLD_ELSEWHERE or one.index not in elsewhere
+    ]
     return found
+
+
+def _responsible(found: dict[str, list[dict[str, Any]]]) -> Iterable[int]:
+    """The entries that are told by what they did, or by how they stand."""
+    for one in (*found["corrected"], *found["redacted"]):
+        yield one["index"]
+    for one in (*found[VOIDED], *found[REVERSED], *found[OTHER]):
+        yield one["record"]["index"]
+        yield from one["indexes"]
 
 
 def _recorded(record: Record) -> dict[str, Any]:

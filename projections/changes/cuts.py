@@ -20,7 +20,7 @@ from ledger.signing.encoding import b64url
 from ledger.store import statements
 from ledger.store.database import Conn
 from projections.audit_trail.wording import event_label
-from projections.engine.errors import ReadingMalformed, RecordNotFound
+from projections.engine.errors import CutBeyond, ReadingMalformed, RecordNotFound
 from projections.engine.reading import cut_size, root_at
 from projections.engine.sql import SQL
 
@@ -68,8 +68,13 @@ def _size(conn: Conn, study: str, state: Study, given: str | None, name: str, si
     try:
         return cut_size(conn, study, given, signed), given
     except ReadingMalformed as malformed:
-        raise ReadingMalformed(malformed.because.replace("as_of", name)) from None
+        because = malformed.because.replace("as_of", name)
+        raise ReadingMalformed(f"{because}; a cut is also named by {OTHER_NAMES}") from None
+    except CutBeyond as beyond:
+        raise CutBeyond(f"{name}={given}: {beyond.because}") from None
 
+
+OTHER_NAMES = "an event's id, index:N, or an event of the study such as CohortOpened:HIGH"
 
 CATALOGUE_NAMES = frozenset(model.__name__ for model in CATALOGUE)
 

@@ -101,7 +101,8 @@ class _Page:
         named = (("from", wanted.since), ("to", wanted.until))
         cuts = [named_cut(conn, study, newest, given, name, signed) for name, given in named]
         if cuts[0].size > cuts[1].size:
-            raise ReadingMalformed(f"from (size {cuts[0].size}) comes after to (size {cuts[1].size})")
+            sizes = f"from (size {cuts[0].size}) comes after to (size {cuts[1].size})"
+            raise ReadingMalformed(f"{sizes}: the earlier cut comes first, exchange them")
         studies = [cache.study_at(conn, study, cut.size) for cut in cuts]
         rosters = [cache.roster_at(conn, study, cut.size) for cut in cuts]
         moments = [None if cut.at is None else datetime.fromisoformat(cut.at) for cut in cuts]

@@ -47,7 +47,7 @@ class CutBeyond(Refusal):
     """The reading asks for a state that the ledger has not signed yet."""
 
     rule, status = "READ-3", 422
-    remedy = "State a size up to that of the newest checkpoint, or leave `as_of` out."
+    remedy = "State a size up to that of the newest checkpoint, or none, for what is known now."
 
 
 class NotHappenedYet(Refusal):

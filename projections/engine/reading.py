@@ -171,7 +171,8 @@ def open_reader(
 
     `as_of`: a size (digits), or a time: ISO 8601 with offset, or a date, which means its end in UTC. `wait_for`: a
     size that the projection has to have reached. `now`: the moment of reading, aware. `occurred_by`: a time with
-    offset, or a date, which means its end where things happened. Raises StudyNotKnown, ReadingMalformed, CutBeyond,
+    offset, or a date, which means its end where things happened. A time that has not come yet means what is known now:
+    nothing is due or missed in advance. Raises StudyNotKnown, ReadingMalformed, CutBeyond,
     NotHappenedYet, ProjectionBehind, ProjectionStopped, and the store's own errors.
     """
     occurred = None if occurred_by is None else occurred_by_of(occurred_by)
@@ -196,12 +197,11 @@ def open_reader(
             cache = cache_of(database)
             state = cache.study_at(conn, study, size, without.passed_over(without.own) if without.own else NOTHING)
             newest: Rows = TableRows(conn, definition, model.schema, study)
-            moment = moment_read(conn, study, state, size, as_of, now)
+            known = known_until(conn, study, state, signed, now)
+            moment = min(moment_read(conn, study, state, size, as_of, now), known)
             uncertain = Uncertain()
             if occurred is not None:
-                check_happened(
-                    conn, study, occurred, size, as_of, min(moment, known_until(conn, study, state, signed, now))
-                )
+                check_happened(conn, study, occurred, size, as_of, moment)
                 state, moment = cut_study(state, occurred, uncertain), min(moment, occurred.moment)
                 if definition.temporal:
                     uncertain = Uncertain()  # its view counts the entries that it looks at
@@ -358,8 +358,10 @@ def occurred_by_of(text: str) -> OccurredBy:
 
 
 def known_until(conn: Conn, study: str, state: Study, signed: int, now: datetime) -> datetime:
-    """Up to when anything can be known here."""
-    return moment_read(conn, study, state, signed, None, now)
+    """Up to when anything can be known here: now, and never before the newest entry was recorded."""
+    found = moment_read(conn, study, state, signed, None, now)
+    row = conn.execute(SQL["recorded_at"], {"study": study, "idx": signed - 1}).fetchone() if signed else None
+    return found if row is None else max(found, datetime.fromisoformat(row[0]))
 
 
 def check_happened(
@@ -375,7 +377,7 @@ def check_happened(
 
 
 def moment_read(conn: Conn, study: str, state: Study, size: int, as_of: int | str | None, now: datetime) -> datetime:
-    """What "now" is in a reading."""
+    """What "now" is in a reading, where it is not later than anything that is known."""
     if isinstance(as_of, str) and not _DIGITS.fullmatch(as_of):
         return moment_of(as_of, "as_of")
     opened = state.records.by_event.get("StudyOpened", [])

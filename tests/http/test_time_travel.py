@@ -152,6 +152,11 @@ def test_every_view_takes_both_says_so_and_refuses_what_it_cannot_mean(
         problem(server.http.get(address, params={"occurred_by": wrong}), 400, "READ-5")
     problem(server.http.get(f"{address}?occurred_by=2026-03-04T10:00:00+01:00"), 400, "REQUEST-1")
     problem(server.http.get(address, params={"occurred_by": "9999-01-01"}), 422, "READ-14")
+    for future in ("2500-01-01", "9999-12-31"):
+        cut = got(server, view, as_of=future)["cut"]
+        assert cut["size"] == plain["cut"]["size"]
+        assert plain["cut"]["at"] <= cut["at"] < "2500", "nothing is known of that day, and nothing missed by it"
+    problem(server.http.get(address, params={"wait_for": "-1"}), 400, "REQUEST-1")
     both = {"as_of": "2026-03-01", "occurred_by": course.then}
     problem(server.http.get(address, params=both), 422, "READ-14")
 

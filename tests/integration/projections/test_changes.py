@@ -86,7 +86,11 @@ def test_what_waits_for_a_second_signature_is_told_when_it_takes_effect(book: Bo
     middle = book.size
     book.countersign(waiting, iss="chen", role="investigator")
     book.sign()
-    assert one(between(database, begun, middle))["corrected"] == []
+    ordered = one(between(database, begun, middle))
+    assert ordered["corrected"] == []
+    (waits,) = ordered["recorded"]
+    assert (waits["index"], waits["event"]) == (begun, "EntryCorrected"), "no entry of the span is passed over"
+    assert waits["standing"] == "waits for a second signature"
     (told,) = one(between(database, middle))["corrected"]
     assert (told["index"], told["effective_at"], told["after"], told["actor"]) == (begun, middle, "male", "dm")
     (view,) = one(between(database, middle))["views"]
@@ -165,7 +169,34 @@ def test_what_cannot_be_compared_is_refused(book: Book, database: Database, give
     with pytest.raises(Refusal) as refused:
         between(database, given.pop("since"), given.pop("until", None), **given)
     assert refused.value.rule == rule
-    assert "as_of" not in refused.value.because
+    assert "as_of" not in refused.value.because + refused.value.remedy
+
+
+def test_a_refusal_says_how_a_cut_is_named(book: Book, database: Database) -> None:
+    write(book)
+    with pytest.raises(Refusal) as refused:
+        between(database, "cohortopened:HIGH")
+    assert "CohortOpened:HIGH" in refused.value.because and "index:N" in refused.value.because
+    with pytest.raises(Refusal) as refused:
+        between(database, 1, 100_000)
+    assert "to=100000" in refused.value.because
+    with pytest.raises(Refusal) as refused:
+        between(database, 20, 10)
+    assert "exchange them" in refused.value.because
+
+
+def test_every_entry_of_the_span_is_told_and_none_as_recorded_twice(book: Book, database: Database) -> None:
+    write(book)
+    book.sign()
+    found = between(database, 0)
+    shown = [found["study"], *found["subjects"]]
+    recorded = [told["index"] for about in shown for told in about["recorded"]]
+    responsible = {told["index"] for about in shown for name in ("corrected", "redacted") for told in about[name]}
+    for about in shown:
+        for told in (*about["voided"], *about["reversed"], *about["standing"]):
+            responsible |= {told["record"]["index"], *told["indexes"]}
+    assert len(recorded) == len(set(recorded))
+    assert set(recorded) | responsible == set(range(book.size))
 
 
 def test_the_study_itself_changes_too(book: Book, database: Database) -> None:

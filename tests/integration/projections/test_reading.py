@@ -131,6 +131,11 @@ def test_now_is_the_ledgers_own_time_where_the_reading_looks_back(
         assert reader.at.isoformat() == "2030-03-01T00:00:00+00:00"
     with read("patient") as reader:
         assert reader.at == book.now, "a simulated clock stands where the ledger stands"
+    for future in ("2031-01-01", "9999-12-31", "9999-12-31T23:59:59Z"):
+        with read("patient", "TRIAL-2", as_of=future) as reader:
+            assert reader.at == NOW, "nothing is known of a moment in the future"
+        with read("patient", as_of=future) as reader:
+            assert reader.at == book.now
 
 
 def test_the_root_is_that_of_the_tree_at_the_size(book: Book, follow: Callable[[], int], read: Read) -> None:
