@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,7 +26,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from ledger.store.database import PROJECTOR, Database
-from ledger.store.errors import DatabaseUnavailable
+from ledger.store.errors import DatabaseBusy, DatabaseUnavailable
 from projections.definitions import model_of
 from projections.engine import replays, tables
 from projections.engine.building import PART_EVENTS, BuildFailed, Order, PartsGone, Standing, begin_parts, standing
@@ -307,7 +308,8 @@ def _failed(run: _Run, replay: Replay, failure: dict[str, Any]) -> None:
         run.conn.execute(SQL["failed_replay"], {"replay": replay.id, "failure": Jsonb(failure)})
         told = {name: failure[name] for name in ("index", "event", "subject", "rule")}
         replays.conclude(run.conn, replay, "failed", run.terms.by, run.terms.reason, failure=told)
-    give_up(run.conn, replay)
+    with suppress(DatabaseBusy):  # somebody looks into it: the next command takes it away
+        give_up(run.conn, replay, tries=1)
 
 
 # -- catch up and compare --------------------------------------------------------------------------------------

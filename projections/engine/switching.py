@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -50,7 +50,8 @@ MAX_RECHECKED = 200
 """Aggregates that are looked through inside a switch, while followers wait: some seconds."""
 
 DROP_TRIES = 30
-"""A schema that is being read is dropped when the reading ends: each try waits as long as the lock timeout."""
+"""A schema that is being read is dropped when the reading ends; each try waits for a fifth of a second
+(`wait_briefly`), for whoever begins a read model, or looks into this one, waits behind it."""
 
 DROP_WAIT_S = 0.5
 
@@ -150,22 +151,28 @@ def _retirable(conn: Conn, study: str, name: str) -> Replay:
     raise ReplayNotThere(f"no version of {name!r} in {study} stands beside the one that answers, left by a replay")
 
 
-def give_up(conn: Conn, replay: Replay) -> None:
+def give_up(conn: Conn, replay: Replay, tries: int = DROP_TRIES) -> None:
     """Take away what a replay built that is over."""
     conn.execute(SQL["forget_position"], {"study": replay.study, "schema": replay.target.schema})
-    _take_away(conn, replay.study, replay.target)
+    _take_away(conn, replay.study, replay.target, tries)
 
 
 def tidy(conn: Conn, study: str) -> None:
-    """Take away what commands left behind that were killed while they gave a replay up or retired a version."""
+    """Take away what commands left behind that were killed, or gave up waiting, while they gave a replay up or retired
+    a version. What somebody holds still is left for the next: a forgotten session keeps nobody from rebuilding."""
     for replay in replays.replays_of(conn, study):
-        if replay.state in ("cancelled", "failed") and replay.target.generation is not None:
-            give_up(conn, replay)
-        if replay.state == "retired":
-            current = {schema for (schema, _) in conn.execute(SQL["positions"], {"study": study})}
-            for side in (replay.source, replay.target):
-                if side is not None and side.generation is not None and side.schema not in current:
-                    _take_away(conn, study, side)
+        with suppress(DatabaseBusy):
+            _tidy(conn, study, replay)
+
+
+def _tidy(conn: Conn, study: str, replay: Replay) -> None:
+    if replay.state in ("cancelled", "failed") and replay.target.generation is not None:
+        give_up(conn, replay, tries=1)
+    if replay.state == "retired":
+        current = {schema for (schema, _) in conn.execute(SQL["positions"], {"study": study})}
+        for side in (replay.source, replay.target):
+            if side is not None and side.generation is not None and side.schema not in current:
+                _take_away(conn, study, side, tries=1)
 
 
 # -- what each step needs --------------------------------------------------------------------------------------
@@ -249,11 +256,11 @@ def _not_needed(conn: Conn, replay: Replay, side: Side) -> None:
         raise VersionStillNeeded(f"{side.schema} is what a replay is compared with")
 
 
-def _take_away(conn: Conn, study: str, side: Side) -> None:
+def _take_away(conn: Conn, study: str, side: Side, tries: int = DROP_TRIES) -> None:
     """Drop a schema, or empty it of this study where others are in it. Nobody is made to wait long for it: the lock is
     asked for briefly, and again."""
     model = side.model
-    for tried in range(1, DROP_TRIES + 1):
+    for tried in range(1, tries + 1):
         try:
             with translated(), conn.transaction():
                 conn.execute(SQL["lock_definitions"])
@@ -262,10 +269,11 @@ def _take_away(conn: Conn, study: str, side: Side) -> None:
                     if model is not None:
                         tables.empty_study(conn, side.schema, model.definition, study)
                     return
+                conn.execute(SQL["wait_briefly"])
                 conn.execute(on("drop_schema", side.schema))
                 conn.execute(SQL["unregister"], {"schema": side.schema})
             return
         except DatabaseBusy:
-            if tried == DROP_TRIES:
+            if tried == tries:
                 raise
             time.sleep(DROP_WAIT_S)

@@ -208,6 +208,10 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %(schema)s)
 -- Makes a read model's schema; who may read the projections may read it.
 CREATE SCHEMA {schema}
 
+-- wait_briefly --
+-- Lets this transaction wait for no lock longer than others may wait behind it.
+SET LOCAL lock_timeout = '200ms'
+
 -- drop_schema --
 -- Takes a read model away: everything in it can be made again from the ledger.
 DROP SCHEMA IF EXISTS {schema} CASCADE

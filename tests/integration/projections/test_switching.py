@@ -11,8 +11,9 @@ import pytest
 from psycopg import Connection
 
 from ledger.store.database import Database
+from ledger.store.errors import DatabaseBusy
 from projections.definitions import known_models
-from projections.engine import operations, switching
+from projections.engine import operations, replay, switching
 from projections.engine.errors import (
     NotKeptCurrent,
     ReplayMoved,
@@ -258,6 +259,26 @@ def test_what_a_killed_command_left_is_taken_away_by_the_next(
     assert made["schema"] in schemas(projector)
     rebuild(projector, "safety")
     assert made["schema"] not in schemas(projector)
+
+
+def test_a_forgotten_session_keeps_nobody_from_rebuilding_and_what_it_held_is_taken_away_after_it(
+    two: Book, projector: Database, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(switching, "DROP_WAIT_S", 0.0)
+    monkeypatch.setattr(replay, "AWAY_S", 0.0)
+    (made,) = rebuild(projector, "cohort")
+    act(projector, "switch")
+    held = made["from"]["schema"]
+    with database.snapshot() as forgotten:
+        forgotten.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        forgotten.execute(f'SELECT count(*) FROM "{held}".subjects')
+        with pytest.raises(DatabaseBusy):
+            act(projector, "retire")
+        assert steps(projector)[-1] == "retired"
+        (other,) = rebuild(projector, "safety")
+        assert (other["state"], held in schemas(projector)) == ("ready", True)
+    rebuild(projector, "schedule")
+    assert held not in schemas(projector)
 
 
 def test_the_version_that_answers_is_never_taken_away(two: Book, projector: Database, database: Database) -> None:
