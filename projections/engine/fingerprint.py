@@ -56,6 +56,22 @@ def changed_parts(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[
     return tuple(sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)))
 
 
+def causes_first(changed: Iterable[str], definition: Definition) -> tuple[str, ...]:
+    """Changed parts, those first that import no other changed one. A module's digest is over what it imports too, so
+    one that was edited takes along those that import it, and is what a person looks for."""
+    given = tuple(changed)
+    handler = definition.changed.__module__
+    modules = {handler if part == HANDLER else part.removeprefix("module "): part for part in given if _is_code(part)}
+    followed = {
+        part for module, part in modules.items() if any(one in modules for one in sources.imports(module) - {module})
+    }
+    return tuple(sorted(given, key=lambda part: part in followed))
+
+
+def _is_code(part: str) -> bool:
+    return part == HANDLER or part.startswith("module ")
+
+
 def import_closure(*modules: str) -> frozenset[str]:
     """These modules and every module of this project that they import, directly or not, up to the boundary."""
     found: set[str] = set()

@@ -27,7 +27,7 @@ from projections.engine.definition import ReadModel, Row, partition_of
 from projections.engine.difference import differences
 from projections.engine.errors import StudyNotKnown
 from projections.engine.expectation import lineage
-from projections.engine.fingerprint import changed_parts
+from projections.engine.fingerprint import causes_first, changed_parts
 from projections.engine.folding import FoldFailed, aggregates_below, fold_one, new_aggregate, topics_of
 from projections.engine.replays import Replay, Side, replays_of, unfinished
 from projections.engine.skips import skips_of
@@ -185,7 +185,8 @@ def _affected(conn: Conn, study: str, live: Side | None, model: ReadModel, size:
         count = int(found[0]) if found is not None else 0
         because = f"the {count:,} subjects with {', '.join(events)}, which changed."
         return Affected(PART if count else NONE, changed, count, because)
-    named = ", ".join(changed[:6]) + (f" and {len(changed) - 6} more" if len(changed) > 6 else "")
+    first = causes_first(changed, model.definition)
+    named = ", ".join(first[:6]) + (f" and {len(changed) - 6} more" if len(changed) > 6 else "")
     return Affected(ALL, changed, subjects, f"what changed bears on every row: {named}.")
 
 

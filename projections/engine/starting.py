@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow
 from projections.definitions import known_models
 from projections.engine.definition import ReadModel
 from projections.engine.errors import DefinitionChanged
-from projections.engine.fingerprint import changed_parts
+from projections.engine.fingerprint import causes_first, changed_parts
 from projections.engine.sql import SQL
 
 Conn = Connection[TupleRow]
@@ -33,7 +33,8 @@ def check_definitions(conn: Conn, models: Iterable[ReadModel] | None = None) -> 
         name, version, fingerprint = model.identity
         for other, parts in registered.get((name, version), {}).items():
             if other != fingerprint:
-                changes.append(f"{name} version {version}: {_said(changed_parts(parts, model.parts))}")
+                different = causes_first(changed_parts(parts, model.parts), model.definition)
+                changes.append(f"{name} version {version}: {_said(different)}")
     if changes:
         raise DefinitionChanged("; ".join(changes), projections=changes)
 

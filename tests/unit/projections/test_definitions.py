@@ -19,7 +19,7 @@ from ledger.domain.model import EventModel
 from projections.definitions import DEFINITIONS, NAMES, known_models, model_of, model_with, read_models
 from projections.engine import fingerprint, sources
 from projections.engine.definition import MAX_SCHEMA_NAME, Column, Definition
-from projections.engine.fingerprint import ALWAYS, changed_parts, import_closure, read_model
+from projections.engine.fingerprint import ALWAYS, causes_first, changed_parts, import_closure, read_model
 
 IMPURE = {"time", "random", "secrets", "os", "socket", "psycopg", "requests", "httpx", "locale", "uuid.uuid4"}
 HANDLERS = [definition.changed.__module__ for definition in DEFINITIONS]
@@ -255,3 +255,16 @@ def test_an_unknown_projection_is_named_in_the_error() -> None:
 def test_an_unknown_table_is_named_in_the_error() -> None:
     with pytest.raises(KeyError, match="has no table 'nothing'"):
         DEFINITIONS[0].table("nothing")
+
+
+def test_what_was_edited_is_named_before_what_imports_it() -> None:
+    changed = (
+        "handler",
+        "module ledger.domain.aggregate",
+        "module ledger.domain.record",
+        "module projections.subjects",
+    )
+    first, *others = causes_first(changed, next(one for one in DEFINITIONS if one.name == "cohort"))
+    assert first == "module ledger.domain.record"
+    assert sorted([first, *others]) == sorted(changed)
+    assert causes_first(("table records", "handler"), DEFINITIONS[0]) == ("table records", "handler")
