@@ -67,7 +67,7 @@ def restore_entries(ledger: Ledger, study: str, sources: Sequence[Path], reason:
         if begun is None:
             raise NothingMissing(f"the database holds {head.size} entries, and {state.size} were signed")
         return _record(ledger, study, note, begun, reason)
-    missing = Missing(head.size, state.size)
+    missing = Missing(origin, head.size, state.size)
     for path in sources:
         read_source(path, missing)
     entries = _signed(head, _complete(missing), state.frontier.root())

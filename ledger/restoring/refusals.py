@@ -41,7 +41,10 @@ class FieldsMissing(Refusal):
 
 
 class SourceUnusable(Refusal):
-    """A file is neither an evidence bundle nor lines of the change feed."""
+    """A file is neither an evidence bundle nor lines of the change feed, or it is another log's."""
 
     rule = "RESTORE-5"
-    remedy = "Name evidence bundles (.zip), or files of lines as GET /v1/studies/{study}/events gives them as NDJSON."
+    remedy = (
+        "Name evidence bundles (.zip) of this study, or files of lines as GET /v1/studies/{study}/events gives them as "
+        "NDJSON."
+    )

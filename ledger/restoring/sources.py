@@ -47,6 +47,7 @@ class Found:
 class Missing:
     """What is looked for, and what of it was found: for each index every entry that a source tells."""
 
+    origin: str
     start: int
     stop: int
     found: dict[int, list[Found]] = field(default_factory=dict)
@@ -60,6 +61,8 @@ class Missing:
         told = self.found.setdefault(index, [])
         try:
             statement, leaf = _parsed(jwt, disclosures), entry_leaf_hash(jwt, recorded_at)
+            if statement.claims["aud"] != self.origin:
+                raise ValueError(f"it is of the log {statement.claims['aud']}, and {self.origin} is restored")
             place = next((at for at, one in enumerate(told) if one.leaf == leaf), None)
             if place is None:
                 told.append(Found(statement, recorded_at, leaf, frozenset({source})))
@@ -69,7 +72,7 @@ class Missing:
             besides = [one for one in other.disclosures if one not in fuller.disclosures]
             whole = _parsed(jwt, (*fuller.disclosures, *besides)) if besides else fuller
         except (Malformed, ValueError) as wrong:
-            raise SourceUnusable(f"{source}: the entry {index} is no statement ({wrong})") from None
+            raise SourceUnusable(f"{source}: the entry {index} cannot be used ({wrong})") from None
         told[place] = Found(whole, recorded_at, leaf, known.sources | {source})
 
 

@@ -33,6 +33,8 @@ from tests.scenario.simulator import Simulator, refused
 
 STUDY = "COAST-07"
 WHY = "the disk was lost"
+GOLDEN = Path(__file__).parents[1] / "golden" / "evidence-1" / "evidence.zip"
+"""A bundle of another study."""
 
 Older = Callable[[], AbstractContextManager[Ledger]]
 
@@ -191,6 +193,8 @@ def test_what_is_not_everything_that_was_signed_is_not_put_back(older: Older, lo
             (tmp_path / "wrong").write_text(wrong)
             refusal(ledger, "RESTORE-5", tmp_path / "wrong")
         refusal(ledger, "RESTORE-5", tmp_path / "not there")
+        told = refusal(ledger, "RESTORE-5", GOLDEN, tmp_path / "all.ndjson")
+        assert str(GOLDEN) in str(told.because) and "ledger.example.org/study/STUDY-1" in str(told.because)
         (tmp_path / "cut.zip").write_bytes((tmp_path / "evidence.zip").read_bytes()[:2_000])
         refusal(ledger, "RESTORE-5", tmp_path / "cut.zip")
         with refused("WRITER-6"):
