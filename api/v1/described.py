@@ -92,15 +92,70 @@ WAYS_IN: dict[str, dict[str, Any]] = {
 }
 
 
+_STUDY = "/v1/studies/{study}"
+_JSON, _NDJSON, _CSV, _ZIP, _PLAIN = (
+    "application/json",
+    "application/x-ndjson",
+    "text/csv",
+    "application/zip",
+    "text/plain",
+)
+READ_AS: dict[str, tuple[str, ...]] = {
+    f"{_STUDY}/events": (_JSON, _NDJSON),
+    f"{_STUDY}/audit-trail": (_JSON, _NDJSON, _CSV),
+    f"{_STUDY}/changes": (_JSON, _CSV),
+    f"{_STUDY}/receipts/{{jti}}": (_PLAIN,),
+    f"{_STUDY}/exports/evidence": (_ZIP,),
+    f"{_STUDY}/exports/cut": (_ZIP,),
+    "/study/{study}/checkpoint": (_PLAIN,),
+    "/study/{study}/tile/{path}": ("application/octet-stream",),
+}
+"""The media types of answers that are not JSON alone."""
+
+_CUT = {
+    "Ledger-Index": "The size that the answer stands for: the indexes below it.",
+    "Ledger-Root": "The root of the ledger's tree at this size, base64url.",
+}
+_VIEW = {**_CUT, "Projection-Version": "The version of the projection that answers."}
+_EXPORT = {
+    **_CUT,
+    "Ledger-Export": "The index of the entry that records the export (DataExported).",
+    "Content-Digest": "SHA-256 of the file (RFC 9530), as in that entry.",
+}
+HEADERS: dict[str, dict[str, str]] = {
+    _STUDY: _CUT,
+    **{f"{_STUDY}/{rest}": _CUT for rest in ("events", "events/{index}", "receipts/{jti}", "event-versions")},
+    **{f"{_STUDY}/{rest}": _CUT for rest in ("proofs/inclusion", "proofs/consistency", "refusals", "redactions")},
+    **{f"{_STUDY}/{rest}": _VIEW for rest in ("subjects", "subjects/{subject}", "subjects/{subject}/history/{jti}")},
+    **{f"{_STUDY}/{rest}": _VIEW for rest in ("cohorts", "cohorts/{name}", "schedule", "safety", "outcomes")},
+    **{f"{_STUDY}/{rest}": _VIEW for rest in ("findings", "signatures", "signatures/to-sign-again", "protocol")},
+    **{f"{_STUDY}/{rest}": _VIEW for rest in ("changes", "audit-trail")},
+    f"{_STUDY}/exports/evidence": {**_EXPORT, "Ledger-Quorum": "Whether the policy's witnesses are met."},
+    f"{_STUDY}/exports/cut": _EXPORT,
+}
+"""What the answers of these addresses say of themselves."""
+
+
+def _as_read(path: str, answer: dict[str, Any]) -> None:
+    """Have what a GET answers described as it is: media types, headers."""
+    if path in READ_AS:
+        kinds = ((kind, {} if kind == _JSON else _TEXT) for kind in READ_AS[path])
+        answer["content"] = {kind: {"schema": schema} for kind, schema in kinds}
+    if path in HEADERS:
+        answer["headers"] = {name: {"description": said, "schema": _TEXT} for name, said in HEADERS[path].items()}
+
+
 def describe(app: FastAPI) -> None:
-    """Have the application's description include the ways in, and a problem as every other answer."""
+    """Have the application's description include the ways in, answers as they are, and a problem as every other."""
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:
         described = generated()
         for path, way_in in WAYS_IN.items():
             described["paths"].setdefault(path, {})["post"] = way_in
-        for operations in described["paths"].values():
+        for path, operations in described["paths"].items():
+            if "get" in operations:
+                _as_read(path, operations["get"]["responses"]["200"])
             for operation in operations.values():
                 operation["responses"].pop("422", None)
                 operation["responses"]["default"] = _PROBLEM

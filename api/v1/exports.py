@@ -38,9 +38,9 @@ def export_router(ledger: Ledger) -> APIRouter:
     @router.get("/evidence")
     def evidence(
         study: str,
-        subject: str | None = None,
-        as_of: str | None = None,
-        checkpoint: int | None = Query(None, ge=1),
+        subject: str | None = Query(None, description="Disclose this subject's content alone: number or UUID."),
+        as_of: str | None = Query(None, description="The projections as they were known then: a size or a time."),
+        checkpoint: int | None = Query(None, ge=1, description="An earlier bundle again: the size of its checkpoint."),
     ) -> StreamingResponse:
         """The evidence bundle, for verifying the study without this server; recorded as DataExported.
         `Ledger-Quorum` says whether its checkpoint carries the witnesses that the policy asks for."""

@@ -169,6 +169,30 @@ def test_the_interface_description_tells_of_both(server: Server) -> None:
         assert "As it happened" in said["occurred_by"] and "As it was known" in said["as_of"], path
 
 
+def test_answers_come_in_the_forms_and_with_the_headers_that_are_described(server: Server, course: Course) -> None:
+    paths = server.http.get("/openapi.json").json()["paths"]
+    named = {"{subject}": "001", "{name}": "LOW", "{jti}": course.fever.jti, "{index}": "3", "{study}": server.study}
+    asked = {"/proofs/inclusion": {"index": 1}, "/proofs/consistency": {"old": 1}, "/changes": {"from": 1}}
+    seen = set()
+    for path, operations in paths.items():
+        if not path.startswith("/v1/studies/{study}") or "get" not in operations or path.endswith("/sessions"):
+            continue  # a session is read by whoever has one
+        told = operations["get"]["responses"]["200"]
+        place, rest = path, path.removeprefix("/v1/studies/{study}")
+        for name, value in named.items():
+            place = place.replace(name, value)
+        for kind in told["content"]:
+            params = asked.get(rest, {})
+            answer = server.http.get(place, params=params, headers={"Accept": kind})
+            assert answer.status_code == 200, (path, answer.text)
+            assert answer.headers["content-type"].split(";")[0] == kind, path
+            said = {name for name in answer.headers if name.startswith(("ledger-", "projection-"))}
+            described = {name.lower() for name in told.get("headers", {})}
+            assert said <= described <= set(answer.headers), path
+            seen.add(kind)
+    assert seen == {"application/json", "application/x-ndjson", "text/csv", "text/plain", "application/zip"}
+
+
 def test_a_host_whose_release_lacks_the_live_version_is_not_ready(server: Server, course: Course) -> None:
     assert server.http.get("/health/ready").status_code == 200
     with server.ledger.projector_database() as database, database.connection() as conn:
