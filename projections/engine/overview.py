@@ -42,8 +42,8 @@ def _state(conn: Conn, one: dict[str, Any], replay: Replay | None) -> str:
     if one["live"]:
         return "live"
     if replay is None:
-        awaited = conn.execute(SQL["schema_exists"], {"schema": one["schema"]}).fetchone()
-        return "standby" if awaited is not None and awaited[0] else "not begun"
+        kept = {schema for (schema, _) in conn.execute(SQL["positions"], {"study": one["study"]})}
+        return "standby" if one["schema"] in kept else "not begun"  # its schema may be there for other studies
     if replay.state == "awaiting approval" and approval_of(conn, replay.study, replay.name, str(replay.report_digest)):
         return "approved"
     return replay.state

@@ -10,6 +10,7 @@ from ledger.store.database import Database
 from projections.definitions import NAMES, read_models
 from projections.engine import operations
 from projections.engine.errors import StudyNotKnown
+from projections.engine.overview import overview
 from projections.engine.sql import on
 from tests.integration.projections.book import Book
 from tests.integration.projections.course import write
@@ -53,6 +54,18 @@ def test_a_study_that_nobody_follows_yet_stands_at_nothing(book: Book, database:
     assert {(one["position"], one["behind"], one["live"]) for one in operations.standing(database)} == {
         (0, size, False)
     }
+
+
+def test_a_study_that_nobody_follows_has_begun_nothing_whatever_other_studies_have(
+    book: Book, database: Database, follow: Callable[[], int]
+) -> None:
+    book.sign()
+    follow()
+    other = Book(database, "TRIAL-2")
+    other.open()
+    other.sign()
+    assert {one["state"] for one in overview(database, "TRIAL-1")} == {"live"}
+    assert {one["state"] for one in overview(database, "TRIAL-2")} == {"not begun"}
 
 
 def test_an_unknown_study_is_not_listed(book: Book, database: Database) -> None:
