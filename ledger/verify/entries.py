@@ -46,6 +46,9 @@ LISTING = frozenset(
 )
 """Events that name what they are about in `body.records`, or one in `body.record`."""
 
+OWN = frozenset({"AttributionDisputed", "SignatureReaffirmed", "SignatureWithdrawn"})
+"""Of these, what people say about statements of their own alone."""
+
 Who = tuple[str, str, str, str, str | None, str, str | None, str, bool, bool]
 """kid, aud, iss, role, site, event, meaning, day of recording, whether it names a ceremony, whether transcribed."""
 
@@ -71,6 +74,8 @@ class Part:
     """For each entry its place in `about`, or NOBODY."""
     acts: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     targets: list[tuple[int, str, str, str]] = field(default_factory=list)
+    own: set[int] = field(default_factory=set)
+    """Entries by which people say something about statements of their own, and of nobody else."""
     states: list[tuple[int, str, int, str, int]] = field(default_factory=list)
     ceremonies: list[tuple[int, str]] = field(default_factory=list)
     missing: list[tuple[int, str]] = field(default_factory=list)
@@ -271,15 +276,17 @@ class _Reader:
             if named is not None:
                 part.targets.append((index, name, named["jti"], named["digest"]))
         if claims["event"] in LISTING:
-            self._listed(index, claims.get("body") or {})
+            self._listed(index, claims["event"], claims.get("body") or {})
         for name in ("cut", "seen"):
             named = claims.get(name)
             if named is not None:
                 part.states.append((index, name, named["size"], named["root"], claims["iat"]))
 
-    def _listed(self, index: int, body: Any) -> None:
+    def _listed(self, index: int, event: str, body: Any) -> None:
         """What a signature lists: each by event id and digest, so that it covers exactly these bytes."""
         one, many = body.get("record"), body.get("records")
+        if event in OWN:
+            self._part.own.add(index)
         for name, named in (("record", one), *(("records", each) for each in (many if type(many) is list else ()))):
             if named is None:
                 continue

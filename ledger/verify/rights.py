@@ -291,6 +291,11 @@ class Rights:
                 self.report["V5"].fail(f"`{name}` names {jti}, which is no earlier statement of this log", index)
             elif self.digest_of(target) != digest:
                 self.report["V5"].fail(f"`{name}` names another content of the statement at index {target}", index)
+            elif index in part.own and self._signer_of(target) != self._signer_of(index):
+                whose = f"{self._signer_of(target)!r} signed the statement at index {target}"
+                self.report["V5"].fail(
+                    f"{whose}, and nobody else withdraws, reaffirms or disputes it (CORRECTION-6)", index
+                )
             elif name in TARGETS and self.subjects[target] != self.subjects[index]:
                 about, site = self.about[self.subjects[target]]
                 because = f"`{name}` names a statement about {about} at {site or 'no site'}, and it is about another"

@@ -659,6 +659,24 @@ def test_an_act_on_a_record_of_elsewhere_is_caught(tmp_path: Path, about: str, s
     assert f"`corrects` names a statement about {SUBJECT} at S1" in report.text()
 
 
+@pytest.mark.parametrize("event", ["AttributionDisputed", "SignatureWithdrawn", "SignatureReaffirmed"])
+def test_nobody_withdraws_reaffirms_or_disputes_what_somebody_else_signed(tmp_path: Path, event: str) -> None:
+    for key, name, role, failed in (
+        (seeded(12), "coordinator-1", "coordinator", {"V5"}),
+        (seeded(11), "investigator-1", "principal-investigator", set[str]()),
+    ):
+        study = course(MemoryStudy())
+        named = target(spoken(study, study.size - 1))
+        person = study.actor(name, role, key, "S1")
+        if event != "SignatureReaffirmed":
+            study.record(person.sign(event, SUBJECT, {"record": named, "reason": "x"}))
+        else:
+            study.record(person.sign(event, f"actor/{name}", {"records": [named]}))
+        report = judged(study, tmp_path)
+        assert set(report.failed) == failed, report.text()
+        assert not failed or "'investigator-1' signed the statement at index" in report.text()
+
+
 def test_a_redacted_field_that_is_still_there_is_reported_and_no_failure(tmp_path: Path) -> None:
     study = course(MemoryStudy())
     redact(study, 9, [disclosure_digest(study.entries[9].disclosures[1])])
