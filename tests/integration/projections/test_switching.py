@@ -281,6 +281,21 @@ def test_a_forgotten_session_keeps_nobody_from_rebuilding_and_what_it_held_is_ta
     assert held not in schemas(projector)
 
 
+def test_each_version_that_no_longer_answers_is_retired_in_its_turn(followed: Book, projector: Database) -> None:
+    """Three rebuilds: one switched to, one switched to and back, one switched to; then everything that is left goes."""
+    kept = {name for name in schemas(projector) if not name.startswith("rm_cohort")}
+    for back in (False, True, False):
+        rebuild(projector, "cohort")
+        act(projector, "switch")
+        if back:
+            act(projector, "roll_back")
+    for _ in range(3):
+        act(projector, "retire")
+    assert schemas(projector) - kept == {pointers(projector)["cohort"]}
+    with pytest.raises(ReplayNotThere):
+        act(projector, "retire")
+
+
 def test_the_version_that_answers_is_never_taken_away(two: Book, projector: Database, database: Database) -> None:
     with pytest.raises(ReplayNotThere):
         act(projector, "retire")
