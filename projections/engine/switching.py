@@ -100,11 +100,13 @@ def roll_back(database: Database, study: str, name: str, by: str, reason: str | 
 
 def cancel(database: Database, study: str, name: str, by: str, reason: str | None) -> Replay:
     """Give up the replay that is under way, and take away what it built. Whoever is building it notices at the next
-    part. Raises ReplayNotThere, ReplayMoved and the store's errors."""
+    part. Raises ReplayNotThere, VersionStillNeeded where somebody moved the pointer to it by hand, ReplayMoved and the
+    store's errors."""
     with _session(database, study) as (_, conn, _):
         replay = _latest(conn, study, name, *replays.UNFINISHED)
         with conn.transaction():
             now = _held(conn, replay, *replays.UNFINISHED)
+            _not_needed(conn, now, now.target)
             replays.move(conn, now, "cancelled", now.state)
             replays.conclude(conn, now, "cancelled", by, reason)
         give_up(conn, replay)

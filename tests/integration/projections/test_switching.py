@@ -21,6 +21,7 @@ from projections.engine.errors import (
     ReplayNotCompared,
     ReplayNotThere,
     UnexplainedSince,
+    VersionStillNeeded,
 )
 from projections.engine.reading import open_reader
 from projections.engine.rows import Asked
@@ -312,6 +313,19 @@ def test_the_version_that_answers_is_never_taken_away(two: Book, projector: Data
     assert statuses(database)[0] == 1
     with pytest.raises(ReplayNotThere):
         act(projector, "switch")
+
+
+def test_what_a_pointer_was_moved_to_by_hand_is_not_taken_away_by_cancelling(
+    two: Book, projector: Database, database: Database
+) -> None:
+    (made,) = rebuild(projector, "cohort")
+    with projector.connection() as conn:
+        moved = "UPDATE projection.pointers SET schema_name = %s, version = 2 WHERE name = 'cohort'"
+        conn.execute(moved, (made["schema"],))
+    shown = statuses(database)
+    with pytest.raises(VersionStillNeeded):
+        act(projector, "cancel")
+    assert statuses(database) == shown
 
 
 def test_a_version_that_is_no_longer_kept_current_is_not_gone_back_to(
