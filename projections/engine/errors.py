@@ -224,6 +224,16 @@ class NotReplayed(Refusal):
     remedy = "Name a replay that was concluded; `trial-ledger projections list` shows what stands."
 
 
+class StandsStill(Refusal):
+    """The version to switch to stands still at an event that the one that answers has taken in."""
+
+    rule, status = "REPLAY-23", 409
+    remedy = (
+        "Have the cause mended in a new version, or the event passed over (EventSkipped), and rebuild; what answers "
+        "stays as it is."
+    )
+
+
 def one_of(name: str, given: str | None, possible: Iterable[str]) -> None:
     """Refuse a value that is none of the possible ones: nothing would be found by it, and that would look like an
     answer. Raises ReadingMalformed."""

@@ -34,6 +34,7 @@ from projections.engine.errors import (
     ReplayNotApproved,
     ReplayNotCompared,
     ReplayNotThere,
+    StandsStill,
     StudyNotKnown,
     UnexplainedSince,
     VersionStillNeeded,
@@ -42,6 +43,7 @@ from projections.engine.fencing import fenced
 from projections.engine.replays import Replay, Side
 from projections.engine.sql import SQL, on
 from projections.engine.starting import check_definitions
+from projections.engine.stopping import stopped_in
 from projections.engine.workers import PATIENCE
 
 Conn = Connection[TupleRow]
@@ -58,7 +60,8 @@ DROP_WAIT_S = 0.5
 
 def switch(database: Database, study: str, name: str, by: str, reason: str | None) -> Replay:
     """Let the version that was built and compared answer. `database` is opened as the projector. Raises ReplayNotThere,
-    ReplayNotCompared, ReplayNotApproved, UnexplainedSince, LiveNotFollowed, ReplayMoved and the store's errors."""
+    ReplayNotCompared, ReplayNotApproved, StandsStill, UnexplainedSince, LiveNotFollowed, ReplayMoved and the store's
+    errors."""
     with _session(database, study) as (own, conn, origin):
         check_definitions(conn)
         replay = _latest(conn, study, name, "awaiting approval", "ready", "rolled back")
@@ -74,6 +77,7 @@ def switch(database: Database, study: str, name: str, by: str, reason: str | Non
                     because = f"{now.unexplained} differences are unexplained (report {now.report_digest})"
                     raise ReplayNotApproved(because, report_digest=now.report_digest)
                 conn.execute(SQL["approved_replay"], {"replay": now.id, "approval": approval})
+            _goes_on(conn, study, replay.source, replay.target)
             _recheck(conn, origin, now, size)
             _point(conn, now, replay.source, replay.target)
             replays.move(conn, now, "switched", now.state)
@@ -82,8 +86,8 @@ def switch(database: Database, study: str, name: str, by: str, reason: str | Non
 
 
 def roll_back(database: Database, study: str, name: str, by: str, reason: str | None) -> Replay:
-    """Let the version before answer again. Raises ReplayNotThere, NotKeptCurrent, LiveNotFollowed, ReplayMoved and the
-    store's errors."""
+    """Let the version before answer again. Raises ReplayNotThere, NotKeptCurrent, StandsStill, LiveNotFollowed,
+    ReplayMoved and the store's errors."""
     with _session(database, study) as (own, conn, origin):
         check_definitions(conn)
         replay = _latest(conn, study, name, "switched")
@@ -92,6 +96,7 @@ def roll_back(database: Database, study: str, name: str, by: str, reason: str | 
         _kept_current(conn, replay, replay.source)
         with fenced(own, conn, study, origin, replay.target, replay.source) as size:
             now = _held(conn, replay, "switched")
+            _goes_on(conn, study, replay.target, replay.source)
             _point(conn, now, replay.target, replay.source)
             replays.move(conn, now, "rolled back", "switched")
             replays.conclude(conn, now, "rolled back", by, reason, switched_at_size=size)
@@ -214,6 +219,15 @@ def _point(conn: Conn, replay: Replay, before: Side, after: Side) -> None:
     values: dict[str, Any] = {"study": replay.study, "name": replay.name, "version": after.version}
     if conn.execute(SQL["switch"], {**values, "schema": after.schema, "expected": before.schema}).rowcount != 1:
         raise ReplayMoved(f"{before.schema} is not what answers for {replay.name} now")
+
+
+def _goes_on(conn: Conn, study: str, before: Side, after: Side) -> None:
+    """Nothing stands still in what is to answer that does not stand still in what answers."""
+    found = stopped_in(conn, study, [before.schema, after.schema])
+    more = [found[after.schema][name] for name in sorted(found[after.schema].keys() - found[before.schema].keys())]
+    if more:
+        named = f"{more[0].event} at index {more[0].index}: {more[0].because}"
+        raise StandsStill(f"{len(more)} of {after.schema}, the first at {named}", (more[0].index,))
 
 
 def _recheck(conn: Conn, origin: str, replay: Replay, size: int) -> None:

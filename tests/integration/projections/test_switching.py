@@ -20,6 +20,7 @@ from projections.engine.errors import (
     ReplayNotApproved,
     ReplayNotCompared,
     ReplayNotThere,
+    StandsStill,
     UnexplainedSince,
     VersionStillNeeded,
 )
@@ -457,4 +458,25 @@ def test_what_was_compared_with_a_version_that_was_rolled_back_is_compared_anew(
     assert act(projector, "switch")["state"] == "switched"
     assert statuses(database)[0] == 2
     assert act(projector, "roll_back")["state"] == "rolled back"
+    assert statuses(database)[0] == 1
+
+
+def test_what_stands_still_since_the_comparison_is_not_switched_to(
+    followed: Book, projector: Database, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = followed.size
+
+    def changed(state: Any, touched: Any) -> Any:
+        if any(record.index >= compared for record in touched):
+            raise ValueError("cannot read this")
+        return COHORT.changed(state, touched)
+
+    release(monkeypatch, replace(second(None), changed=changed), COHORT)
+    (made,) = rebuild(projector, "cohort")
+    assert made["state"] == "ready"
+    followed.tell("SubjectScreened", 7, number="P-7")
+    followed.sign()
+    follow_all(projector)
+    with pytest.raises(StandsStill, match=f"SubjectScreened at index {compared}: ValueError: cannot read this"):
+        act(projector, "switch")
     assert statuses(database)[0] == 1
