@@ -284,7 +284,10 @@ def test_another_replay_is_told_apart_and_can_be_asked_for(trial: Trial) -> None
     assert (found["replay"], found["verdict"], found["other_replays"]) == (REPLAY, "complete", [other])
 
 
-@pytest.mark.parametrize(("name", "replay"), [("cohort", None), ("patient", str(uuid4())), ("patient", "x" * 100)])
+NOBODYS = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize(("name", "replay"), [("cohort", None), ("patient", NOBODYS), ("patient", "x" * 100)])
 def test_what_was_not_replayed_has_no_certificate(trial: Trial, name: str, replay: str | None) -> None:
     whole(trial)
     with pytest.raises(NotReplayed):
