@@ -44,6 +44,7 @@ from projections.engine.replays import Replay, Side
 from projections.engine.sql import SQL, on
 from projections.engine.starting import check_definitions
 from projections.engine.stopping import stopped_in
+from projections.engine.tally import report_digest
 from projections.engine.workers import PATIENCE
 
 Conn = Connection[TupleRow]
@@ -71,6 +72,8 @@ def switch(database: Database, study: str, name: str, by: str, reason: str | Non
             now = _held(conn, replay, "awaiting approval", "ready", "rolled back")
             if replays.outdated(conn, now):
                 raise ReplayNotCompared(f"{name} was compared with {replay.source.schema}, which does not answer now")
+            if report_digest(now.report or {}) != now.report_digest:
+                raise ReplayNotCompared(f"the report of {name} is not the one that was concluded: it was altered")
             if now.unexplained:
                 approval = approval_of(conn, study, name, str(now.report_digest))
                 if approval is None:

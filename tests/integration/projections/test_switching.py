@@ -480,3 +480,16 @@ def test_what_stands_still_since_the_comparison_is_not_switched_to(
     with pytest.raises(StandsStill, match=f"SubjectScreened at index {compared}: ValueError: cannot read this"):
         act(projector, "switch")
     assert statuses(database)[0] == 1
+
+
+def test_a_report_that_was_altered_is_not_switched_by(
+    followed: Book, projector: Database, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release(monkeypatch, second(None), COHORT)
+    (made,) = rebuild(projector, "cohort")
+    assert made["differences"]["unexplained"] > 0
+    with projector.connection() as conn:
+        conn.execute("UPDATE projection.replays SET report = jsonb_set(report, '{counts,unexplained}', '0')")
+    with pytest.raises(ReplayNotCompared, match="it was altered"):
+        act(projector, "switch")
+    assert statuses(database)[0] == 1
