@@ -224,6 +224,16 @@ class NotReplayed(Refusal):
     remedy = "Name a replay that was concluded; `trial-ledger projections list` shows what stands."
 
 
+class RowsAltered(Refusal):
+    """The rows of the new version are not those that were compared."""
+
+    rule, status = "REPLAY-24", 409
+    remedy = (
+        "Find out who wrote into the projections' tables. `trial-ledger projections rebuild --compare` compares the "
+        "rows as they are now; `cancel` and `rebuild` make them anew from the ledger."
+    )
+
+
 class StandsStill(Refusal):
     """The version to switch to stands still at an event that the one that answers has taken in."""
 

@@ -17,7 +17,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from ledger.store.database import Database
-from projections.engine import kept, replays
+from projections.engine import kept, replays, unaltered
 from projections.engine.comparing import compare
 from projections.engine.definition import ReadModel
 from projections.engine.errors import LiveNotFollowed, OtherReplayUnderWay, ReplayMoved
@@ -123,6 +123,7 @@ def compare_at_one_size(own: Database, conn: Conn, origin: str, replay: Replay, 
     ):
         with kept.keeping(conn, study, after.schema, size) as write:
             found = compare(looking, study, before, after, size, write)
+        unaltered.keep(conn, study, after, found.after_digest)
         conn.execute(SQL["lock_replay"], {"replay": replay.id})
         now = replays.refreshed(conn, replay)
         if now.state != "comparing":

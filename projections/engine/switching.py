@@ -24,7 +24,7 @@ from psycopg.rows import TupleRow
 from ledger.domain.aggregate import study_aggregate_id
 from ledger.store.database import PROJECTOR, Database
 from ledger.store.errors import DatabaseBusy, translated
-from projections.engine import replays, tables
+from projections.engine import replays, tables, unaltered
 from projections.engine.approvals import approval_of
 from projections.engine.comparing import recheck
 from projections.engine.definition import STUDY_PARTITION
@@ -61,13 +61,14 @@ DROP_WAIT_S = 0.5
 
 def switch(database: Database, study: str, name: str, by: str, reason: str | None) -> Replay:
     """Let the version that was built and compared answer. `database` is opened as the projector. Raises ReplayNotThere,
-    ReplayNotCompared, ReplayNotApproved, StandsStill, UnexplainedSince, LiveNotFollowed, ReplayMoved and the store's
-    errors."""
+    ReplayNotCompared, ReplayNotApproved, RowsAltered, StandsStill, UnexplainedSince, LiveNotFollowed, ReplayMoved and
+    the store's errors."""
     with _session(database, study) as (own, conn, origin):
         check_definitions(conn)
         replay = _latest(conn, study, name, "awaiting approval", "ready", "rolled back")
         if replay.source is None or replay.report is None or replay.size is None:
             raise ReplayNotCompared(f"the replay of {name} was not compared")
+        unaltered.check(own, origin, replay)
         with fenced(own, conn, study, origin, replay.source, replay.target) as size:
             now = _held(conn, replay, "awaiting approval", "ready", "rolled back")
             if replays.outdated(conn, now):

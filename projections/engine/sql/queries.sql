@@ -217,8 +217,8 @@ SET LOCAL lock_timeout = '200ms'
 DROP SCHEMA IF EXISTS {schema} CASCADE
 
 -- create_notes --
--- Makes the engine's own tables of a read model: where partitions stand still, how far each part of a build is, and
--- in what its rows differ from those that it is compared with.
+-- Makes the engine's own tables of a read model: where partitions stand still, how far each part of a build is, in
+-- what its rows differ from those that it is compared with, and the digest of each partition as it was compared.
 CREATE TABLE {schema}."_stopped" (
     study_id  text COLLATE "C" NOT NULL,
     partition text COLLATE "C" NOT NULL,
@@ -256,7 +256,13 @@ CREATE TABLE {schema}."_differences" (
     why         text COLLATE "C" NOT NULL,
     PRIMARY KEY (study_id, number)
 );
-CREATE INDEX ON {schema}."_differences" (study_id, partition)
+CREATE INDEX ON {schema}."_differences" (study_id, partition);
+CREATE TABLE {schema}."_compared" (
+    study_id  text COLLATE "C" NOT NULL,
+    partition text COLLATE "C" NOT NULL,
+    digest    text COLLATE "C" NOT NULL,
+    PRIMARY KEY (study_id, partition)
+)
 
 -- stop --
 -- Notes the event at which a partition of a read model stands still, and why.

@@ -125,9 +125,22 @@ SELECT count(DISTINCT originator_id) FROM ledger.events
 WHERE study_id = %(study)s AND topic = ANY (%(topics)s::text[]) AND idx < %(stop)s
 
 -- touched --
--- Returns the aggregates that have events in a range of indexes.
+-- Returns the aggregates that have events in a range of indexes; NULL: without an end, without a limit.
 SELECT DISTINCT originator_id FROM ledger.events
-WHERE study_id = %(study)s AND idx >= %(start)s AND idx < %(stop)s LIMIT %(limit)s
+WHERE study_id = %(study)s AND idx >= %(start)s AND idx < coalesce(%(stop)s, 9223372036854775807) LIMIT %(limit)s
+
+-- forget_compared --
+-- Takes away the digests of an earlier comparison.
+DELETE FROM {schema}."_compared" WHERE study_id = %(study)s
+
+-- keep_compared --
+-- Keeps the digest of each partition as it was compared.
+INSERT INTO {schema}."_compared" (study_id, partition, digest)
+SELECT %(study)s, * FROM unnest(%(partitions)s::text[], %(digests)s::text[])
+
+-- compared_digests --
+-- Returns the digest of each partition as it was compared.
+SELECT partition, digest FROM {schema}."_compared" WHERE study_id = %(study)s
 
 -- end_build --
 -- Lets a read model be kept current from the size up to which it was built.

@@ -20,6 +20,7 @@ from projections.engine.errors import (
     ReplayNotApproved,
     ReplayNotCompared,
     ReplayNotThere,
+    RowsAltered,
     StandsStill,
     UnexplainedSince,
     VersionStillNeeded,
@@ -493,3 +494,29 @@ def test_a_report_that_was_altered_is_not_switched_by(
     with pytest.raises(ReplayNotCompared, match="it was altered"):
         act(projector, "switch")
     assert statuses(database)[0] == 1
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "UPDATE {0}.subjects SET status = 'ENROLLED'",
+        "DELETE FROM {0}.records WHERE idx = (SELECT min(idx) FROM {0}.records)",
+        "UPDATE {0}._compared SET digest = repeat('0', 64)",
+        "DELETE FROM {0}._compared",
+    ],
+)
+def test_rows_that_were_altered_since_the_comparison_are_not_switched_to(
+    two: Book, projector: Database, database: Database, lie: str
+) -> None:
+    (made,) = rebuild(projector, "cohort")
+    two.tell("SubjectScreened", 7, number="P-7")
+    two.sign()
+    follow_all(projector)
+    with projector.connection() as conn:
+        conn.execute(lie.format(made["schema"]).encode())
+    with pytest.raises(RowsAltered, match=made["schema"]):
+        act(projector, "switch")
+    assert statuses(database)[0] == 1
+    act(projector, "cancel")
+    rebuild(projector, "cohort")
+    assert act(projector, "switch")["state"] == "switched"
